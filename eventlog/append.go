@@ -1,0 +1,452 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/keytrail/keytrail/record"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Bounds of a window and of a message.
+const (
+	windowRecords = 4000
+	windowBytes   = 8 << 20
+	maxMessage    = 64 << 10 // a larger record travels alone
+)
+
+// Entry is a record to store. [NewEntry] makes one.
+type Entry struct {
+	Header  record.Header
+	subject string
+	encoded []byte
+}
+
+// NewEntry takes a record's encoded bytes and the header read from them. Nobody changes either
+// afterwards. It fails with [ErrSubject].
+func NewEntry(h record.Header, encoded []byte) (Entry, error) {
+	subject, err := Subject(&h)
+	return Entry{Header: h, subject: subject, encoded: encoded}, err
+}
+
+// Status is what became of an entry.
+type Status int
+
+const (
+	// StatusStored: the log has it.
+	StatusStored Status = iota + 1
+
+	// StatusDuplicate: the log had it already, with the same content.
+	StatusDuplicate
+
+	// StatusConflict: the log holds other content under this event ID.
+	StatusConflict
+
+	// StatusFailed: it is not known to be stored; Err says why. Submit it again.
+	StatusFailed
+)
+
+// Result is what became of an entry. Position is after the record in the log; zero when that is not known.
+type Result struct {
+	Status   Status
+	Position Position
+	Err      error
+}
+
+// Ticket stands for entries on their way.
+type Ticket struct{ sub *submission }
+
+// Done is closed when every entry has its result. It always is, within the
+// acknowledgement timeout or so.
+func (t Ticket) Done() <-chan struct{} { return t.sub.done }
+
+// Results waits for the results, one for each entry, in order.
+func (t Ticket) Results(ctx context.Context) ([]Result, error) {
+	select {
+	case <-t.sub.done:
+		return t.sub.results, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// submission is what one Submit brought.
+type submission struct {
+	entries []Entry
+	keys    []eventKey
+	sums    []uint64
+	results []Result // each written once, before left counts it
+	left    atomic.Int64
+	done    chan struct{}
+	release func()
+}
+
+func (s *submission) resolve(i int, r Result) {
+	s.results[i] = r
+	if s.left.Add(-1) == 0 {
+		s.release()
+		close(s.done)
+	}
+}
+
+// Submit queues entries for storing, in order, and returns while they are on
+// their way. It blocks while too much is, until ctx ends. Each entry must have an
+// event ID.
+func (l *Log) Submit(ctx context.Context, entries []Entry) (Ticket, error) {
+	s := &submission{
+		entries: entries,
+		keys:    make([]eventKey, len(entries)),
+		sums:    make([]uint64, len(entries)),
+		results: make([]Result, len(entries)),
+		done:    make(chan struct{}),
+	}
+	if len(entries) == 0 {
+		close(s.done)
+		return Ticket{s}, nil
+	}
+	bytes := int64(0)
+	for i := range entries {
+		e := &entries[i]
+		bytes += int64(len(e.encoded))
+		s.keys[i] = keyOf(e.Header.EventID)
+		s.sums[i] = l.recent.sum(e.encoded)
+	}
+	s.left.Store(int64(len(entries)))
+	bytes = min(bytes, l.cfg.PendingBytes) // a submission larger than the bound travels alone
+	if err := l.room.Acquire(ctx, bytes); err != nil {
+		return Ticket{}, err
+	}
+	s.release = func() { l.room.Release(bytes) }
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		s.release()
+		return Ticket{}, ErrClosed
+	}
+	select {
+	case l.queue <- s:
+		return Ticket{s}, nil
+	case <-ctx.Done():
+		s.release()
+		return Ticket{}, ctx.Err()
+	}
+}
+
+// appendLoop publishes windows until the queue is closed and empty. It alone
+// decides the order of the log.
+func (l *Log) appendLoop() {
+	for first := range l.queue {
+		l.windows <- struct{}{} // freed by complete
+		w := newWindow(l)
+		w.add(first)
+	gather:
+		for w.records < windowRecords && w.bytes < windowBytes {
+			select {
+			case s, open := <-l.queue:
+				if !open {
+					break gather
+				}
+				w.add(s)
+			default:
+				break gather
+			}
+		}
+		if !w.publish() {
+			<-l.windows
+			continue
+		}
+		l.appender.Go(func() {
+			w.complete()
+			<-l.windows
+		})
+	}
+}
+
+// window is what is published together. appendLoop fills it; then complete
+// owns it.
+type window struct {
+	log            *Log
+	records, bytes int
+	messages       []*message // in the order in which they are published
+	open           map[string]*message
+	touching       map[keyScope][]*message // the open messages that touch a key
+	after          uint64                  // the log's end, as known before the window
+	started        time.Time
+}
+
+// keyScope is what order is kept for.
+type keyScope struct{ account, region, key string }
+
+// message is a batch on its way.
+type message struct {
+	subject string
+	data    []byte
+	items   []item
+	future  jetstream.PubAckFuture
+	err     error // of publishing
+}
+
+// item is an entry in a message.
+type item struct {
+	sub   *submission
+	index int
+}
+
+func newWindow(l *Log) *window {
+	return &window{
+		log:      l,
+		open:     make(map[string]*message),
+		touching: make(map[keyScope][]*message),
+		after:    l.acked.Load(),
+		started:  time.Now(),
+	}
+}
+
+// add judges each entry of s and puts the fresh ones into messages.
+func (w *window) add(s *submission) {
+	l := w.log
+	for i := range s.entries {
+		switch v, pos := l.recent.reserve(s.keys[i], s.sums[i], s, i); v {
+		case fresh:
+			w.place(s, i)
+		case duplicate:
+			s.resolve(i, Result{Status: StatusDuplicate, Position: pos})
+		case conflict:
+			s.resolve(i, Result{Status: StatusConflict, Position: pos})
+		case doubtful:
+			s.resolve(i, Result{Status: StatusFailed, Err: fmt.Errorf("%w: whether this event ID is stored is being looked up", ErrUnavailable)})
+		case pending:
+		}
+	}
+}
+
+// place adds a fresh entry to the open message of its subject. An entry that
+// changes something is a barrier: it first closes every open message that
+// touches one of its keys, so that nothing of those keys can move before it.
+func (w *window) place(s *submission, i int) {
+	e := &s.entries[i]
+	var scopes [2]keyScope
+	keys := scopes[:0]
+	for _, k := range e.Header.Keys {
+		keys = append(keys, keyScope{e.Header.Account, e.Header.Region, k})
+	}
+	if len(keys) == 0 {
+		keys = append(keys, keyScope{e.Header.Account, e.Header.Region, noKey})
+	}
+	if !e.Header.ReadOnly {
+		for _, k := range keys {
+			for _, m := range w.touching[k] {
+				if w.open[m.subject] == m {
+					delete(w.open, m.subject)
+				}
+			}
+			delete(w.touching, k)
+		}
+	}
+	m := w.open[e.subject]
+	if m == nil || len(m.data)+len(e.encoded) > maxMessage {
+		m = &message{subject: e.subject, data: append(make([]byte, 0, len(e.encoded)+16), batchHeader...)}
+		w.open[e.subject] = m
+		w.messages = append(w.messages, m)
+		for _, k := range keys {
+			w.touching[k] = append(w.touching[k], m)
+		}
+	} else if len(keys) > 1 {
+		// Messages of several keys may touch more with each record.
+		for _, k := range keys {
+			if !slices.Contains(w.touching[k], m) {
+				w.touching[k] = append(w.touching[k], m)
+			}
+		}
+	}
+	m.data = appendRecord(m.data, e.encoded)
+	m.items = append(m.items, item{s, i})
+	w.records++
+	w.bytes += len(e.encoded)
+}
+
+// publish sends the window's messages and reports whether any is on its way.
+func (w *window) publish() bool {
+	l := w.log
+	if len(w.messages) == 0 {
+		return false
+	}
+	if why := l.diskFull(); why != "" {
+		l.refuse(why)
+		for _, m := range w.messages {
+			w.failAll(m, fmt.Errorf("%w: %s", ErrFull, why))
+		}
+		return false
+	}
+	for _, m := range w.messages {
+		m.future, m.err = l.js.PublishMsgAsync(&nats.Msg{Subject: m.subject, Data: m.data})
+	}
+	return true
+}
+
+// complete waits for the acknowledgements and gives each entry its result.
+func (w *window) complete() {
+	l := w.log
+	now := time.Now
+	var doubt []*message
+	for _, m := range w.messages {
+		if m.err != nil { // never sent
+			w.failAll(m, fmt.Errorf("%w: %v", ErrUnavailable, m.err))
+			continue
+		}
+		select {
+		case ack := <-m.future.Ok():
+			w.stored(m, ack.Sequence, now())
+		case err := <-m.future.Err():
+			var refused *jetstream.APIError
+			switch {
+			case errors.As(err, &refused):
+				w.failAll(m, l.refusal(refused, m))
+			case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+				w.failAll(m, fmt.Errorf("%w: %v", ErrUnavailable, err))
+			default:
+				doubt = append(doubt, m)
+				for _, it := range m.items {
+					l.tell(l.recent.suspect(it.sub.keys[it.index]), nil)
+					it.sub.resolve(it.index, Result{Status: StatusFailed, Err: fmt.Errorf("%w: %v", ErrUnavailable, err)})
+				}
+			}
+		}
+	}
+	l.metrics.window(w, now())
+	if len(doubt) > 0 {
+		l.helpers.Go(func() { l.search(w.after, doubt) })
+	}
+}
+
+func (w *window) stored(m *message, seq uint64, at time.Time) {
+	l := w.log
+	for {
+		old := l.acked.Load()
+		if seq <= old || l.acked.CompareAndSwap(old, seq) {
+			break
+		}
+	}
+	for i, it := range m.items {
+		pos := After(seq, i, len(m.items))
+		sum, waiting := l.recent.settle(it.sub.keys[it.index], pos, at)
+		it.sub.resolve(it.index, Result{Status: StatusStored, Position: pos})
+		l.tell(waiting, func(w waiter) Result {
+			if w.sum == sum {
+				return Result{Status: StatusDuplicate, Position: pos}
+			}
+			return Result{Status: StatusConflict, Position: pos}
+		})
+	}
+}
+
+func (w *window) failAll(m *message, err error) {
+	for _, it := range m.items {
+		w.log.fail(it, err)
+	}
+}
+
+// fail gives an entry back, and those that waited for it.
+func (l *Log) fail(it item, err error) {
+	waiting := l.recent.release(it.sub.keys[it.index])
+	it.sub.resolve(it.index, Result{Status: StatusFailed, Err: err})
+	l.tell(waiting, func(waiter) Result { return Result{Status: StatusFailed, Err: err} })
+}
+
+// tell resolves the waiters of an ID; a nil result means that its record is in doubt.
+func (l *Log) tell(waiting []waiter, result func(waiter) Result) {
+	for _, w := range waiting {
+		if result == nil {
+			w.sub.resolve(w.index, Result{Status: StatusFailed, Err: ErrUnavailable})
+			continue
+		}
+		w.sub.resolve(w.index, result(w))
+	}
+}
+
+// Error codes of JetStream that mean a lack of room.
+const (
+	jsInsufficientResources = 10023
+	jsStorageExceeded       = 10047
+	jsStoreFailed           = 10077 // the reason is only in its text, so refusal looks at the stream
+)
+
+// refusal is the error for a message that JetStream answered with an error:
+// certainly not stored.
+func (l *Log) refusal(e *jetstream.APIError, m *message) error {
+	why := ""
+	switch e.ErrorCode {
+	case jsInsufficientResources, jsStorageExceeded:
+		why = e.Description
+	case jsStoreFailed:
+		ctx, cancel := context.WithTimeout(context.Background(), l.cfg.AckTimeout)
+		defer cancel()
+		info, err := l.stream.Info(ctx)
+		if err == nil && info.Config.MaxBytes > 0 && info.State.Bytes+uint64(len(m.data)+len(m.subject))+64 > uint64(info.Config.MaxBytes) {
+			why = fmt.Sprintf("it holds %d of %d bytes: trim it with `bus log trim`, or give it room with --log-max-bytes", info.State.Bytes, info.Config.MaxBytes)
+		}
+	}
+	if why == "" {
+		return fmt.Errorf("%w: JetStream answered: %s (%d)", ErrUnavailable, e.Description, e.ErrorCode)
+	}
+	l.refuse(why)
+	return fmt.Errorf("%w: %s", ErrFull, why)
+}
+
+// search finds out which messages in doubt were stored after all: everything
+// that this bus sent before lies before the log's end as seen now. It tries
+// until it knows, or the log is closed.
+func (l *Log) search(after uint64, doubt []*message) {
+	wanted := make(map[eventKey]bool)
+	for _, m := range doubt {
+		for _, it := range m.items {
+			wanted[it.sub.keys[it.index]] = true
+		}
+	}
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		found, err := l.findStored(after, wanted)
+		if err == nil {
+			l.cfg.Logger.Warn("records in doubt looked up", "records", len(wanted), "stored", found)
+			return
+		}
+		select {
+		case <-l.stopped.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (l *Log) findStored(after uint64, wanted map[eventKey]bool) (found int, err error) {
+	ctx, cancel := context.WithTimeout(l.stopped, time.Minute)
+	defer cancel()
+	info, err := l.stream.Info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	stored := make(map[eventKey]Position)
+	err = l.scan(ctx, after+1, info.State.LastSeq, func(b *Batch) {
+		var h record.Header
+		for i, enc := range b.Records {
+			if h.Decode(enc) == nil && wanted[keyOf(h.EventID)] {
+				stored[keyOf(h.EventID)] = After(b.Seq, i, len(b.Records))
+			}
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	for k := range wanted {
+		if pos, ok := stored[k]; ok {
+			l.recent.settle(k, pos, time.Now())
+		} else {
+			l.recent.release(k)
+		}
+	}
+	return len(stored), nil
+}

@@ -1,0 +1,94 @@
+package eventlog
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	bytes, maxBytes, messages prometheus.Gauge
+	refusing                  prometheus.GaugeFunc
+	recentIDs, recentWindow   prometheus.GaugeFunc
+	records, written          prometheus.Counter
+	batches                   prometheus.Counter
+	seconds                   prometheus.Histogram
+}
+
+func newMetrics(l *Log) *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "keytrail_log_" + name, Help: help})
+	}
+	gaugeFunc := func(name, help string, f func() float64) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "keytrail_log_" + name, Help: help}, f)
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "keytrail_log_" + name, Help: help})
+	}
+	return &metrics{
+		bytes:    gauge("bytes", "Bytes that the log holds."),
+		maxBytes: gauge("max_bytes", "Bytes at which the log refuses records; 0: no limit. Alert at 80 %."),
+		messages: gauge("messages", "Messages that the log holds, each a batch of records."),
+		refusing: gaugeFunc("refusing", "1 while the log refuses records because it or its disk is full.", func() float64 {
+			if l.refusing.Load() != nil {
+				return 1
+			}
+			return 0
+		}),
+		recentIDs: gaugeFunc("recent_event_ids", "Event IDs that the log remembers, to store each once.", func() float64 {
+			n, _ := l.recent.size(time.Now())
+			return float64(n)
+		}),
+		recentWindow: gaugeFunc("recent_window_seconds", "Age of the oldest event ID that the log remembers.", func() float64 {
+			_, w := l.recent.size(time.Now())
+			return w.Seconds()
+		}),
+		records: counter("records_total", "Records sent to JetStream by this bus."),
+		written: counter("record_bytes_total", "Encoded bytes of the records sent to JetStream by this bus."),
+		batches: counter("batches_total", "Messages sent to JetStream by this bus."),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "keytrail_log_window_seconds",
+			Help:    "Time from the begin of a window to its last acknowledgement.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
+		}),
+	}
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.bytes, m.maxBytes, m.messages, m.refusing, m.recentIDs, m.recentWindow, m.records, m.written, m.batches, m.seconds}
+}
+
+func (m *metrics) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	for _, c := range m.all() {
+		if err := r.Register(c); err != nil {
+			return fmt.Errorf("metrics of the log: %w", err)
+		}
+	}
+	return nil
+}
+
+func (m *metrics) unregister(r prometheus.Registerer) {
+	if r == nil {
+		return
+	}
+	for _, c := range m.all() {
+		r.Unregister(c)
+	}
+}
+
+func (m *metrics) observe(info *Info) {
+	m.bytes.Set(float64(info.Bytes))
+	m.maxBytes.Set(float64(info.MaxBytes))
+	m.messages.Set(float64(info.Messages))
+}
+
+func (m *metrics) window(w *window, now time.Time) {
+	m.records.Add(float64(w.records))
+	m.written.Add(float64(w.bytes))
+	m.batches.Add(float64(len(w.messages)))
+	m.seconds.Observe(now.Sub(w.started).Seconds())
+}
