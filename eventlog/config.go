@@ -86,6 +86,12 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
+// Validate names every setting that cannot work.
+func (c Config) Validate() error {
+	_, err := c.withDefaults()
+	return err
+}
+
 func (c Config) withDefaults() (Config, error) {
 	c.Stream = cmp.Or(c.Stream, DefaultStream)
 	c.DiskShare = cmp.Or(c.DiskShare, DefaultDiskShare)

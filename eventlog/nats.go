@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
+	"github.com/nats-io/nkeys"
 	"golang.org/x/sys/unix"
 )
 
@@ -74,11 +74,18 @@ func openStorage(cfg Config) (_ *storage, err error) {
 	if s.lock, err = lockDir(cfg.Dir); err != nil {
 		return nil, err
 	}
-	user, password := "keytrail-bus", nuid.Next()
-	if s.server, err = startServer(cfg, user, password); err != nil {
+	keys, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	user, err := keys.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	if s.server, err = startServer(cfg, user); err != nil {
 		return nil, err
 	}
-	opts = append(opts, nats.InProcessServer(s.server), nats.UserInfo(user, password))
+	opts = append(opts, nats.InProcessServer(s.server), nats.Nkey(user, keys.Sign))
 	if s.conn, err = nats.Connect("", opts...); err != nil {
 		return nil, fmt.Errorf("connecting to the embedded NATS server: %w", err)
 	}
@@ -105,7 +112,17 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-func startServer(cfg Config, user, password string) (*server.Server, error) {
+// startServer starts the embedded server. user is the public key of the bus,
+// the only one that may do more than listen in.
+func startServer(cfg Config, user string) (*server.Server, error) {
+	anyone, err := nkeys.CreateUser() // its private key is forgotten
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	listener, err := anyone.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
 	all := &server.SubjectPermission{Allow: []string{">"}}
 	opts := &server.Options{
 		ServerName: "keytrail",
@@ -117,15 +134,14 @@ func startServer(cfg Config, user, password string) (*server.Server, error) {
 		JetStreamMaxMemory: 64 << 20,
 		DontListen:         cfg.Listen == "",
 		NoSigs:             true,
-		// Others may only listen in; they connect without a name.
-		Users: []*server.User{
-			{Username: user, Password: password, Permissions: &server.Permissions{Publish: all, Subscribe: all}},
-			{Username: "anyone", Password: nuid.Next(), Permissions: &server.Permissions{
+		Nkeys: []*server.NkeyUser{
+			{Nkey: user, Permissions: &server.Permissions{Publish: all, Subscribe: all}},
+			{Nkey: listener, Permissions: &server.Permissions{
 				Publish:   &server.SubjectPermission{Deny: []string{">"}},
 				Subscribe: &server.SubjectPermission{Allow: []string{SubjectRoot + ".>"}},
 			}},
 		},
-		NoAuthUser: "anyone",
+		NoAuthUser: listener, // who connects without a name
 	}
 	if cfg.Listen != "" {
 		host, port, err := net.SplitHostPort(cfg.Listen)

@@ -1,0 +1,403 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/keytrail/keytrail/client"
+	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/record"
+	"golang.org/x/term"
+	"google.golang.org/protobuf/proto"
+)
+
+type publishCmd struct {
+	busFlag
+	Paths       []string      `arg:"" name:"path" help:"CloudTrail log files (one record, JSON lines or {\"Records\": […]}, also gzip), folders of them, or '-' for standard input."`
+	Rejects     string        `help:"Keep what was refused in this file, one JSON object a line with reason, file and record." placeholder:"FILE" type:"path"`
+	NewEventIDs bool          `name:"new-event-ids" help:"Give each record a fresh event ID, to replay samples."`
+	RetryFor    time.Duration `name:"retry-for" help:"How long to try while the bus is away or its log is full." default:"1m" placeholder:"DURATION"`
+}
+
+func (c *publishCmd) Help() string {
+	return `In folders, files named *.json, *.jsonl, *.ndjson and those with .gz after it are taken; other files have to be named.
+
+Exit status: 0 all is in; 1 something was rejected; 2 not everything could be tried.`
+}
+
+func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
+	files, skipped, err := expand(c.Paths)
+	if err != nil {
+		return err
+	}
+	run := &publishRun{program: p, newIDs: c.NewEventIDs}
+	if c.Rejects != "" {
+		if run.rejects, err = os.OpenFile(c.Rejects, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
+			return fmt.Errorf("--rejects: %w", err)
+		}
+		defer func() { err = errors.Join(err, run.rejects.Close()) }()
+		// The file may be an old one of another mode, and records are confidential.
+		if err := run.rejects.Chmod(0o600); err != nil {
+			return fmt.Errorf("--rejects: %w", err)
+		}
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	pub, err := conn.NewPublisher(client.PublisherConfig{
+		BatchRecords: 1000,
+		RetryFor:     c.RetryFor,
+		OnState: func(s client.State, err error) {
+			if err != nil {
+				run.note("the bus is away or refuses (%v); trying again for %v", err, c.RetryFor)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	stopProgress := run.progress(len(files))
+	for _, f := range files {
+		if run.publishFile(ctx, pub, f); ctx.Err() != nil || run.gaveUp() != nil {
+			break
+		}
+	}
+	// An interrupted run still waits for what is on its way, for it will be stored.
+	closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.RetryFor+patience)
+	defer cancel()
+	if err := pub.Close(closeCtx); err != nil {
+		run.failed(err)
+	}
+	stopProgress()
+	if skipped > 0 {
+		fmt.Fprintf(p.stderr, "skipped %d files that are not named like CloudTrail logs\n", skipped)
+	}
+	return run.finish(ctx, c.Rejects)
+}
+
+// expand finds the files to publish. Folders are walked in the order of their
+// names.
+func expand(paths []string) (files []string, skipped int, err error) {
+	for _, path := range paths {
+		if path == "-" {
+			files = append(files, path)
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !info.IsDir() {
+			files = append(files, path)
+			continue
+		}
+		err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir():
+			case d.Type().IsRegular() && isLog(name):
+				files = append(files, name)
+			default:
+				skipped++
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	return files, skipped, nil
+}
+
+func isLog(name string) bool {
+	ext := filepath.Ext(strings.TrimSuffix(strings.ToLower(name), ".gz"))
+	return slices.Contains([]string{".json", ".jsonl", ".ndjson"}, ext)
+}
+
+// publishRun is one run of publish: what became of everything.
+type publishRun struct {
+	program *program
+	newIDs  bool
+	rejects *os.File // nil without --rejects
+
+	mu                             sync.Mutex // guards what follows; results come on the publisher's goroutine
+	published, duplicate, rejected int
+	untried                        int
+	read                           int
+	file, fileNumber               string
+	fatal                          error // why no more can be tried
+	rejectsErr                     error
+	onLine                         bool // the progress line is on the terminal
+}
+
+// publishFile publishes the records of one file.
+func (r *publishRun) publishFile(ctx context.Context, pub *client.Publisher, name string) {
+	r.mu.Lock()
+	r.file = name
+	r.mu.Unlock()
+	in := r.program.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			r.failed(err)
+			return
+		}
+		defer f.Close()
+		in = f
+	}
+	records := record.NewReader(in)
+	for ctx.Err() == nil && r.gaveUp() == nil {
+		rec, err := records.Next()
+		switch {
+		case err == io.EOF:
+			return
+		case err == nil:
+			r.publish(ctx, pub, rec, name, records.Number())
+			continue
+		}
+		var one *record.RecordError
+		var path *fs.PathError
+		switch {
+		case errors.As(err, &one):
+			r.reject(rejection{File: name, Record: one.Number, Reason: one.Err.Error(), Raw: one.Raw})
+		case errors.As(err, &path):
+			r.failed(err)
+			return
+		default:
+			r.reject(rejection{File: name, Record: records.Number(), Reason: err.Error()})
+			return
+		}
+	}
+}
+
+func (r *publishRun) publish(ctx context.Context, pub *client.Publisher, rec *keytrailv1.Record, name string, number int) {
+	r.mu.Lock()
+	r.read++
+	r.mu.Unlock()
+	if r.newIDs {
+		if err := renew(rec); err != nil {
+			r.reject(rejection{File: name, Record: number, Reason: err.Error()})
+			return
+		}
+	}
+	err := pub.PublishFunc(ctx, rec, func(x *client.Pending) {
+		res, err := x.Result(ctx) // it is there: PublishFunc calls when it is
+		if err != nil {
+			r.failedRecord(err)
+			return
+		}
+		switch {
+		case x.Stored():
+			r.count(&r.published)
+		case res.GetStatus() == keytrailv1.PublishStatus_PUBLISH_STATUS_DUPLICATE:
+			r.count(&r.duplicate)
+		default:
+			r.reject(rejectionOf(res, rec, name, number))
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		r.failedRecord(err)
+	}
+}
+
+// renew gives rec a fresh event ID, whatever it had.
+func renew(rec *keytrailv1.Record) error {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return err
+	}
+	rec.EventId = proto.String(id.String())
+	if len(rec.GetVerbatim()) == 0 {
+		return nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(rec.GetVerbatim(), &members); err != nil {
+		return err
+	}
+	if _, ok := members["eventID"]; !ok {
+		return nil
+	}
+	delete(members, "eventID")
+	if rec.Verbatim = nil; len(members) == 0 {
+		return nil
+	}
+	rec.Verbatim, err = json.Marshal(members)
+	return err
+}
+
+// rejection is a line of the file of rejects.
+type rejection struct {
+	File   string          `json:"file"`
+	Record int             `json:"record"`
+	Code   string          `json:"code,omitempty"`
+	Field  string          `json:"field,omitempty"`
+	Reason string          `json:"reason"`
+	Event  json.RawMessage `json:"event,omitempty"`
+
+	// Raw is text that is no JSON.
+	Raw []byte `json:"-"`
+}
+
+func rejectionOf(res *keytrailv1.PublishResult, rec *keytrailv1.Record, name string, number int) rejection {
+	rej := res.GetRejection()
+	out := rejection{
+		File: name, Record: number, Field: rej.GetField(), Reason: rej.GetMessage(),
+		Code: strings.TrimPrefix(rej.GetCode().String(), "REJECTION_CODE_"),
+	}
+	if text, err := record.AppendJSON(nil, rec); err == nil {
+		out.Event = text
+	}
+	return out
+}
+
+func (r *publishRun) reject(rej rejection) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rejected++
+	if r.rejects == nil {
+		field := rej.Field
+		if field != "" {
+			field += ": "
+		}
+		r.clearLocked()
+		fmt.Fprintf(r.program.stderr, "rejected: %s record %d: %s%s\n", rej.File, rej.Record, field, rej.Reason)
+		return
+	}
+	type line struct {
+		rejection
+		Text string `json:"text,omitempty"`
+	}
+	out := line{rejection: rej}
+	if rej.Event == nil && rej.Raw != nil {
+		out.Text = string(rej.Raw)
+	}
+	if err := json.NewEncoder(r.rejects).Encode(out); err != nil && r.rejectsErr == nil {
+		r.rejectsErr = fmt.Errorf("--rejects: %w", err)
+	}
+}
+
+func (r *publishRun) count(n *int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*n++
+}
+
+// failedRecord notes a record that was not tried to the end; what follows it
+// would fare no better.
+func (r *publishRun) failedRecord(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.untried++
+	if r.fatal == nil {
+		r.fatal = err
+	}
+}
+
+// failed notes something that could not be read or finished; the rest can.
+func (r *publishRun) failed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.untried++
+	r.clearLocked()
+	fmt.Fprintf(r.program.stderr, "bus: %v\n", err)
+}
+
+func (r *publishRun) gaveUp() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fatal
+}
+
+func (r *publishRun) note(f string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.clearLocked()
+	fmt.Fprintf(r.program.stderr, f+"\n", args...)
+}
+
+// progressEvery is how often the progress line is drawn.
+const progressEvery = 200 * time.Millisecond
+
+// progress draws a line on a terminal until the function that it returns is
+// called.
+func (r *publishRun) progress(files int) (stop func()) {
+	f, ok := r.program.stderr.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return func() {}
+	}
+	done, stopped := make(chan struct{}), make(chan struct{})
+	start := time.Now()
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				r.mu.Lock()
+				in := r.published + r.duplicate + r.rejected
+				fmt.Fprintf(f, "\r\x1b[K%d records in, %.0f/s, %d rejected; %s", in, float64(in)/time.Since(start).Seconds(), r.rejected, filepath.Base(r.file))
+				r.onLine = true
+				r.mu.Unlock()
+			case <-done:
+				r.mu.Lock()
+				r.clearLocked()
+				r.mu.Unlock()
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-stopped
+	}
+}
+
+// clearLocked takes the progress line away, so that another can be written.
+func (r *publishRun) clearLocked() {
+	if r.onLine {
+		fmt.Fprint(r.program.stderr, "\r\x1b[K")
+		r.onLine = false
+	}
+}
+
+// finish prints the account and chooses the exit status.
+func (r *publishRun) finish(ctx context.Context, rejects string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rejected > 0 && rejects != "" {
+		fmt.Fprintf(r.program.stderr, "rejected records are in %s\n", rejects)
+	}
+	if r.fatal != nil {
+		fmt.Fprintf(r.program.stderr, "bus: not everything could be tried: %v\n", r.fatal)
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(r.program.stderr, "bus: interrupted; to go on, publish the same files again: what is in is told apart as duplicate")
+	}
+	if _, err := fmt.Fprintf(r.program.stdout, "published=%d duplicate=%d rejected=%d\n", r.published, r.duplicate, r.rejected); err != nil {
+		return err
+	}
+	switch {
+	case r.rejectsErr != nil:
+		return r.rejectsErr
+	case r.untried > 0 || ctx.Err() != nil:
+		return exitStatus(exitIncomplete)
+	case r.rejected > 0:
+		return exitStatus(exitError)
+	}
+	return nil
+}
