@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -172,10 +171,10 @@ func (l *Log) appendLoop() {
 type window struct {
 	log            *Log
 	records, bytes int
-	messages       []*message // in the order in which they are published
-	open           map[string]*message
-	touching       map[keyScope][]*message // the open messages that touch a key
-	after          uint64                  // the log's end, as known before the window
+	messages       []*message          // in the order in which they are published
+	open           map[string]*message // by subject: the one that may be joined
+	barrier        map[keyScope]int    // the place of the last change of a key
+	after          uint64              // the log's end, as known before the window
 	started        time.Time
 }
 
@@ -185,6 +184,7 @@ type keyScope struct{ account, region, key string }
 // message is a batch on its way.
 type message struct {
 	subject string
+	place   int // in window.messages
 	data    []byte
 	items   []item
 	future  jetstream.PubAckFuture
@@ -199,11 +199,11 @@ type item struct {
 
 func newWindow(l *Log) *window {
 	return &window{
-		log:      l,
-		open:     make(map[string]*message),
-		touching: make(map[keyScope][]*message),
-		after:    l.acked.Load(),
-		started:  time.Now(),
+		log:     l,
+		open:    make(map[string]*message),
+		barrier: make(map[keyScope]int),
+		after:   l.acked.Load(),
+		started: time.Now(),
 	}
 }
 
@@ -226,8 +226,8 @@ func (w *window) add(s *submission) {
 }
 
 // place adds a fresh entry to the open message of its subject. An entry that
-// changes something is a barrier: it first closes every open message that
-// touches one of its keys, so that nothing of those keys can move before it.
+// changes something is a barrier for each of its keys: it opens a message of its own, and
+// nothing of those keys joins a message before that.
 func (w *window) place(s *submission, i int) {
 	e := &s.entries[i]
 	var scopes [2]keyScope
@@ -238,30 +238,23 @@ func (w *window) place(s *submission, i int) {
 	if len(keys) == 0 {
 		keys = append(keys, keyScope{e.Header.Account, e.Header.Region, noKey})
 	}
-	if !e.Header.ReadOnly {
-		for _, k := range keys {
-			for _, m := range w.touching[k] {
-				if w.open[m.subject] == m {
-					delete(w.open, m.subject)
-				}
-			}
-			delete(w.touching, k)
-		}
-	}
 	m := w.open[e.subject]
-	if m == nil || len(m.data)+len(e.encoded) > maxMessage {
-		m = &message{subject: e.subject, data: append(make([]byte, 0, len(e.encoded)+16), batchHeader...)}
+	join := m != nil && e.Header.ReadOnly && len(m.data)+len(e.encoded) <= maxMessage
+	for _, k := range keys {
+		join = join && m.place >= w.barrier[k]
+	}
+	if !join {
+		m = &message{
+			subject: e.subject,
+			place:   len(w.messages),
+			data:    append(make([]byte, 0, len(e.encoded)+16), batchHeader...),
+		}
 		w.open[e.subject] = m
 		w.messages = append(w.messages, m)
+	}
+	if !e.Header.ReadOnly {
 		for _, k := range keys {
-			w.touching[k] = append(w.touching[k], m)
-		}
-	} else if len(keys) > 1 {
-		// Messages of several keys may touch more with each record.
-		for _, k := range keys {
-			if !slices.Contains(w.touching[k], m) {
-				w.touching[k] = append(w.touching[k], m)
-			}
+			w.barrier[k] = m.place
 		}
 	}
 	m.data = appendRecord(m.data, e.encoded)

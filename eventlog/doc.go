@@ -20,8 +20,8 @@
 // # Order
 //
 // Log order is the order of [Log.Submit], per recipient account, Region and key, with one
-// exception: two records that change nothing, of one key but of different event
-// names, may swap when they were submitted within one window. A change never
+// exception: two records that change nothing, of one key but of different
+// subjects, may swap when they were submitted within one window. A change never
 // swaps with anything that touches its keys.
 //
 // # Room

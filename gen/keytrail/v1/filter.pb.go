@@ -84,7 +84,8 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 // Filter chooses records: those that any selector of `include` matches, less
 // those that any selector of `exclude` matches. An empty `include` means all
 // records. A filter holds at most 1,000 values in all, each of 1 to 2,048
-// bytes; more is INVALID_ARGUMENT.
+// bytes; more is INVALID_ARGUMENT. So are fields that the bus does not know:
+// ignored in `exclude`, they would withhold records in silence.
 type Filter struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Include       []*Selector            `protobuf:"bytes,1,rep,name=include,proto3" json:"include,omitempty"`
