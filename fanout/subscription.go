@@ -125,6 +125,7 @@ func (h *Hub) Subscribe(ctx context.Context, opt Options) (*Subscription, error)
 		return nil, err
 	}
 	var pos eventlog.Position
+	var gap *Gap
 	switch opt.Start.kind {
 	case startNow:
 		pos = info.Head
@@ -139,8 +140,16 @@ func (h *Hub) Subscribe(ctx context.Context, opt Options) (*Subscription, error)
 		if pos.Compare(info.Head) > 0 {
 			return nil, fmt.Errorf("%w: it ends at sequence %d, the start is at %d", ErrAhead, info.Head.Seq-1, pos.Seq)
 		}
-		if pos.Compare(info.First) < 0 && !opt.AllowGap {
+		if pos.Compare(info.First) >= 0 {
+			break
+		}
+		if !opt.AllowGap {
 			return nil, &ExpiredError{Earliest: info.First, EarliestTime: info.FirstTime}
+		}
+		// The hub may still have some of them in memory. A gap that depended on that
+		// would be no answer, least of all after a trim.
+		if gap, err = h.gap(ctx, pos, info.First); err != nil {
+			return nil, err
 		}
 	}
 	s := &Subscription{
@@ -151,6 +160,9 @@ func (h *Hub) Subscribe(ctx context.Context, opt Options) (*Subscription, error)
 		position: pos,
 		behind:   true,
 		next:     pos,
+	}
+	if gap != nil {
+		s.queueGap(gap)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -180,6 +192,9 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 	for {
 		if s.ended {
 			return Event{}, ErrClosed
+		}
+		if err := ctx.Err(); err != nil {
+			return Event{}, err
 		}
 		ev, behind, ok := s.take()
 		switch {
