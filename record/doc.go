@@ -5,26 +5,28 @@
 //
 // [FromJSON] followed by [AppendJSON] gives the same JSON value, for every
 // JSON object: the same members with the same values, null, absent and empty
-// told apart, numbers digit by digit. The order of members, white space and the choice of escapes in
-// strings are not part of a value; the order is CloudTrail's on the way out.
-// Three things make that so:
+// told apart, numbers digit by digit. The order of members, white space and
+// the choice of escapes in strings are not part of a value; the order is
+// CloudTrail's on the way out. Three things make that so:
 //
 //   - A typed field is set only when the member was there, with the JSON type
 //     that CloudTrail gives it.
 //   - Members without a fixed shape (requestParameters and the like) are kept
 //     as JSON text.
 //   - Every other member is kept as JSON text in the `verbatim` field of its
-//     message: unknown ones, nulls, other types, other forms. A boolean that was written as
-//     "true", a time in another form than CloudTrail's, and a string with half a surrogate
-//     pair (as U+FFFD) set the typed field too, so that filters see them.
+//     message: unknown ones, nulls, other types, other forms. A boolean that
+//     was written as "true", a time in another form than CloudTrail's, and a
+//     string with half a surrogate pair (as U+FFFD) set the typed field too,
+//     so that filters see them.
 //
-// A typed field and `verbatim` cannot tell two stories: [Validate] refuses a
+// A typed field and `verbatim` can't tell two stories: [Validate] refuses a
 // record whose JSON reads back as other typed fields than it has.
 //
 // # Reading files
 //
 // [Reader] takes what people have: the files that CloudTrail delivers,
-// compressed or not, JSON lines, single records. It holds one record in memory, never a file.
+// compressed or not, JSON lines, single records. It holds about one record in
+// memory, never a file.
 //
 // All functions are safe for concurrent use; a [Reader] or [Header] is not.
 package record

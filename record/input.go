@@ -24,7 +24,8 @@ func (in *input) unread() []byte { return in.buf[in.pos:] }
 func (in *input) offset() int64  { return in.base + int64(in.pos) }
 func (in *input) advance(n int)  { in.pos += n }
 
-// open uncompresses the source if it is compressed and passes the byte order mark.
+// open uncompresses the source if it is compressed and passes the byte order
+// mark.
 func (in *input) open() {
 	b := bufio.NewReader(in.src)
 	magic, err := b.Peek(2)

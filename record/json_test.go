@@ -169,6 +169,7 @@ func TestFromJSONErrors(t *testing.T) {
 		{"duplicate unknown", `{"x":1,"x":1}`, "at byte 7: duplicate"},
 		{"duplicate below", `{"requestParameters":{"a":{"b":1,"b":2}}}`, "at byte 33: duplicate"},
 		{"duplicate in a message", `{"userIdentity":{"arn":"a","arn":"b"}}`, "at byte 27: duplicate"},
+		{"nested too deeply", `{"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, "exceeded max depth"},
 		{"not UTF-8", "{\"eventID\":\"a\xff\"}", "at byte 13: not UTF-8"},
 		{"not UTF-8 in a name", "{\"\xc3\":1}", "at byte 2: not UTF-8"},
 		{"not UTF-8 in free form", "{\"requestParameters\":{\"a\":\"\xed\xa0\x80\"}}", "at byte 27: not UTF-8"},

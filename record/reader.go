@@ -17,7 +17,8 @@ const MaxTextBytes = 2 << 20
 
 // Errors of a [Reader]. Test for them with [errors.Is].
 var (
-	// ErrNotCloudTrail ends a file that is something else: check which file it is.
+	// ErrNotCloudTrail ends a file that is something else: check which file
+	// it is.
 	ErrNotCloudTrail = errors.New("not a CloudTrail file")
 
 	// ErrNotRecord concerns a JSON object that has no member by which a
@@ -62,7 +63,8 @@ func (e *RecordError) Unwrap() error { return e.Err }
 //
 // When text between the records of JSON lines is not JSON, such as a line that
 // was cut off in the middle, reading goes on at the first line after the
-// start of the bad one that begins with "{". Inside {"Records": [...]} it can't go on.
+// start of the bad one that begins with "{". Inside {"Records": [...]} it
+// can't: an element that is not JSON ends the file.
 type Reader struct {
 	in     *input
 	mode   mode
@@ -192,8 +194,8 @@ func (r *Reader) start() error {
 	}
 }
 
-// enterList passes what comes before the list of records, if the object that comes next
-// has one. Members before it are skipped.
+// enterList passes what comes before the list of records, if the object that
+// comes next has one. Members before it are skipped.
 func (r *Reader) enterList() bool {
 	for {
 		n, err := findList(r.in.unread())
@@ -268,8 +270,8 @@ func (r *Reader) top() (*keytrailv1.Record, error) {
 	}
 }
 
-// separator passes what comes between the elements of Records and reports whether
-// another one follows.
+// separator passes what comes between the elements of Records and reports
+// whether another one follows.
 func (r *Reader) separator() (more bool, err error) {
 	if !r.in.skipSpace() {
 		return false, io.ErrUnexpectedEOF

@@ -12,9 +12,9 @@ import (
 )
 
 // AppendJSON appends r to dst as CloudTrail writes it: one line without
-// insignificant white space, members in CloudTrail's usual order, members that it
-// does not know at the end of their object. A member of a `verbatim` field
-// replaces the one that a typed field would give.
+// insignificant white space, members in CloudTrail's usual order, unknown ones
+// at the end of their object. A member of a `verbatim` field replaces the one
+// that a typed field would give.
 //
 // It fails, and returns dst as it was, on what [Validate] refuses: a `bytes`
 // field that is not JSON, a string that is not UTF-8, a time out of range.

@@ -59,7 +59,9 @@ const (
 //
 // Members of CloudTrail's must have CloudTrail's types. Other forms that real
 // records have are taken: null for what is not required, "true" and "false"
-// for booleans, every form of RFC 3339 for eventTime.
+// for booleans, every form of RFC 3339 for eventTime. So is half a surrogate
+// pair, except in eventID, eventName and eventSource: who calls chooses what
+// userAgent holds, and must not be able to keep a record out.
 func Validate(r *keytrailv1.Record, p Policy) *Problem {
 	if r == nil {
 		r = new(keytrailv1.Record)
@@ -210,8 +212,8 @@ func (o *object) checkTexts(m any, at *path) (kept bool, problem *Problem) {
 	return kept, nil
 }
 
-// checkTypes checks the members that FromJSON put into verbatim of m and below, although
-// they have typed fields: each must be of the member's type or null.
+// checkTypes checks the members that FromJSON put into verbatim of m and below
+// although they have typed fields: each must be of the member's type or null.
 func (o *object) checkTypes(m any, at *path) (problem *Problem) {
 	if v := *o.verbatim(m); v != nil {
 		err := eachMember(v, func(name, value []byte) {
@@ -265,7 +267,7 @@ func (f *field) checkType(m any, value []byte, at *path, spelt string) *Problem 
 		// It is a string, so it has half a surrogate pair, or stands beside a
 		// null under the other name.
 		if !f.has(m) || at == nil && isRequired(f.name) {
-			return at.problem(codeInvalid, spelt, "must be a Unicode string, once")
+			return at.problem(codeInvalid, spelt, "must be a Unicode string, under one spelling of its name")
 		}
 	case kindBoolean:
 		if !f.has(m) {
