@@ -74,7 +74,7 @@ func Validate(r *keytrailv1.Record, p Policy) *Problem {
 	if problem != nil {
 		return problem
 	}
-	if r.EventTime != nil && r.EventTime.CheckValid() != nil {
+	if r.EventTime != nil && (r.EventTime.CheckValid() != nil || unknownIn(r.EventTime)) {
 		return &Problem{codeInvalid, "eventTime", "must be a time in the years 1 to 9999"}
 	}
 	if kept {
@@ -166,9 +166,12 @@ func (p *path) problem(code keytrailv1.RejectionCode, name, message string) *Pro
 	return &Problem{code, p.to(name).String(), message}
 }
 
-// checkTexts checks that strings are UTF-8 and that JSON is JSON, of the type
+// checkTexts checks that nothing is hidden, that strings are UTF-8 and that JSON is JSON, of the type
 // that it should be. It reports whether any message has a verbatim field.
 func (o *object) checkTexts(m any, at *path) (kept bool, problem *Problem) {
+	if unknownIn(m) {
+		return kept, &Problem{codeInvalid, at.String(), "has protobuf fields that this bus does not know: upgrade the bus before its producers"}
+	}
 	if v := *o.verbatim(m); v != nil {
 		kept = true
 		if k, err := jsonKind(v); err != nil || k != '{' {
@@ -200,6 +203,9 @@ func (o *object) checkTexts(m any, at *path) (kept bool, problem *Problem) {
 				return kept, problem
 			}
 		case kindList:
+			if l := *f.list(m); l != nil && unknownIn(l) {
+				return kept, at.problem(codeInvalid, f.name, "has protobuf fields that this bus does not know: upgrade the bus before its producers")
+			}
 			for i, e := range (*f.list(m)).GetEntries() {
 				k, problem := f.of.checkTexts(entry(e), at.toEntry(f.name, i))
 				kept = kept || k

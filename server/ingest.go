@@ -234,6 +234,7 @@ func (s *ingest) judge(item *keytrailv1.PublishItem) (eventlog.Entry, *record.Pr
 	if problem := record.Validate(rec, s.policy); problem != nil {
 		return eventlog.Entry{}, problem
 	}
+	record.Compact(rec) // it came off the wire: nobody else has it
 	encoded, err := record.Marshal(rec)
 	if err != nil {
 		return eventlog.Entry{}, &record.Problem{Code: keytrailv1.RejectionCode_REJECTION_CODE_INVALID_VALUE, Message: "the record cannot be encoded"}

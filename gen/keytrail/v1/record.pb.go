@@ -33,13 +33,14 @@ const (
 //
 //   - A field that is not set was absent from the JSON. A field that is set to
 //     its zero value was there and empty.
-//   - Members without a fixed shape are JSON text in a `bytes` field. It is
-//     always valid JSON without insignificant white space; the four bytes
-//     `null` mean that the member was there and null.
+//   - Members without a fixed shape are JSON text in a `bytes` field. The bus
+//     removes insignificant white space from it and refuses what is not JSON;
+//     the four bytes `null` mean that the member was there and null.
 //   - Whatever the typed fields of a message cannot say exactly is kept in its
 //     `verbatim` field: see there.
 //
-// An encoded Record is at most 262,144 bytes.
+// An encoded Record is at most 262,144 bytes, and holds no protobuf fields that
+// the bus does not know: upgrade buses before producers.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique to this record. Usually a UUID, and producers should send one, but
