@@ -289,7 +289,7 @@ func (w *window) complete() {
 	var doubt []*message
 	for _, m := range w.messages {
 		if m.err != nil { // never sent
-			w.failAll(m, fmt.Errorf("%w: %v", ErrUnavailable, m.err))
+			w.failAll(m, l.unavailable(m.err))
 			continue
 		}
 		select {
@@ -301,12 +301,12 @@ func (w *window) complete() {
 			case errors.As(err, &refused):
 				w.failAll(m, l.refusal(refused, m))
 			case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-				w.failAll(m, fmt.Errorf("%w: %v", ErrUnavailable, err))
+				w.failAll(m, l.unavailable(err))
 			default:
 				doubt = append(doubt, m)
 				for _, it := range m.items {
 					l.tell(l.recent.suspect(it.sub.keys[it.index]), nil)
-					it.sub.resolve(it.index, Result{Status: StatusFailed, Err: fmt.Errorf("%w: %v", ErrUnavailable, err)})
+					it.sub.resolve(it.index, Result{Status: StatusFailed, Err: l.unavailable(err)})
 				}
 			}
 		}

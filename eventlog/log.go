@@ -147,6 +147,15 @@ func (l *Log) Ready() error {
 	return nil
 }
 
+// unavailable is ErrUnavailable because of err, which NATS words for its own
+// users: while the connection is down, that is what is said.
+func (l *Log) unavailable(err error) error {
+	if st := l.storage.conn.Status(); st != nats.CONNECTED {
+		return fmt.Errorf("%w: NATS is %v", ErrUnavailable, st)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
 // Durability is what an acknowledgement of this log means.
 type Durability int
 
@@ -225,7 +234,7 @@ type Info struct {
 func (l *Log) Info(ctx context.Context) (*Info, error) {
 	info, err := l.stream.Info(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return nil, l.unavailable(err)
 	}
 	out := &Info{
 		Location:   l.cfg.Dir,
@@ -269,7 +278,7 @@ func (l *Log) Trim(ctx context.Context, t time.Time) (messages, bytes uint64, er
 	}
 	info, err := l.stream.Info(ctx)
 	if err != nil {
-		return 0, 0, fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return 0, 0, l.unavailable(err)
 	}
 	cfg := info.Config
 	if cfg.Metadata == nil {

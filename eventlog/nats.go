@@ -50,6 +50,7 @@ func openStorage(cfg Config) (_ *storage, err error) {
 	opts := []nats.Option{
 		nats.Name("keytrail bus"),
 		nats.MaxReconnects(-1),
+		nats.ReconnectWait(500 * time.Millisecond),
 		nats.Timeout(connectTimeout),
 		// What is published while disconnected fails at once: a message that were sent after a reconnect could be stored
 		// after its record was reported as failed.

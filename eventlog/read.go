@@ -23,7 +23,7 @@ const (
 func (l *Log) PositionAt(ctx context.Context, t time.Time) (Position, error) {
 	p, err := l.positionAt(ctx, t)
 	if err != nil {
-		return Position{}, fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return Position{}, l.unavailable(err)
 	}
 	return p, nil
 }
@@ -55,7 +55,7 @@ func (l *Log) positionAt(ctx context.Context, t time.Time) (Position, error) {
 func (l *Log) Read(ctx context.Context, seq uint64) ([]*Batch, error) {
 	chunk, err := l.get(ctx, directGet{Batch: chunkMessages, MaxBytes: chunkBytes, Seq: max(1, seq)})
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %v", ErrUnavailable, err)
+		err = l.unavailable(err)
 	}
 	return chunk, err
 }
@@ -65,7 +65,7 @@ func (l *Log) Read(ctx context.Context, seq uint64) ([]*Batch, error) {
 func (l *Log) ReadSubject(ctx context.Context, seq uint64, filter string) ([]*Batch, error) {
 	chunk, err := l.get(ctx, directGet{Batch: chunkMessages, MaxBytes: chunkBytes, Seq: max(1, seq), NextFor: filter})
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %v", ErrUnavailable, err)
+		err = l.unavailable(err)
 	}
 	return chunk, err
 }
@@ -165,11 +165,11 @@ func (l *Log) Follow(ctx context.Context, seq uint64, fn func(*Batch) error) err
 		OptStartSeq:   max(1, seq),
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return l.unavailable(err)
 	}
 	msgs, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(2048, 8<<20))
 	if err != nil {
-		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return l.unavailable(err)
 	}
 	defer msgs.Stop()
 	for {
@@ -178,7 +178,7 @@ func (l *Log) Follow(ctx context.Context, seq uint64, fn func(*Batch) error) err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
-			return fmt.Errorf("%w: %v", ErrUnavailable, err)
+			return l.unavailable(err)
 		case err != nil:
 			// The ordered consumer makes itself anew; Next waits for it.
 			l.cfg.Logger.Warn("following the log", "error", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"github.com/keytrail/keytrail/internal/needs"
 	"io"
 	"os"
 	"path/filepath"
@@ -142,21 +143,7 @@ func markSurrogates(text []byte) []byte {
 	return out
 }
 
-// dataDir returns the folder of real records that the project's owners keep
-// beside it.
-func dataDir(t testing.TB) string {
-	t.Helper()
-	dir := filepath.Join("..", "..", "shared", "data")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("KEYTRAIL_REQUIRE") == "all" {
-			t.Fatalf("KEYTRAIL_REQUIRE=all, and there are no real records: %v", err)
-		}
-		t.Skipf("no real records in %s", dir)
-	}
-	return dir
-}
-
-// realRecord is a record of dataDir.
+// realRecord is a record from outside the project.
 type realRecord struct {
 	name string // file and line
 	json []byte
@@ -165,7 +152,7 @@ type realRecord struct {
 func realRecords(t testing.TB) []realRecord {
 	t.Helper()
 	var records []realRecord
-	err := filepath.WalkDir(dataDir(t), func(path string, _ os.DirEntry, err error) error {
+	err := filepath.WalkDir(needs.RealData(t, "."), func(path string, _ os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -191,7 +178,7 @@ func realRecords(t testing.TB) []realRecord {
 		t.Fatal(err)
 	}
 	if len(records) < 3000 {
-		t.Fatalf("found %d real records in %s, want 3000 or more", len(records), dataDir(t))
+		t.Fatalf("found %d real records in %s, want 3000 or more", len(records), needs.RealData(t, "."))
 	}
 	return records
 }

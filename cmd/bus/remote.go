@@ -9,6 +9,7 @@ import (
 	"github.com/keytrail/keytrail/client"
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -29,7 +30,8 @@ func (f *busFlag) dial(ctx context.Context) (*client.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if _, err := keytrailv1.NewLogServiceClient(c.Conn()).DescribeLog(ctx, &keytrailv1.DescribeLogRequest{}); err != nil {
+	_, err = healthv1.NewHealthClient(c.Conn()).Check(ctx, &healthv1.HealthCheckRequest{Service: keytrailv1.IngestService_ServiceDesc.ServiceName})
+	if err != nil {
 		return nil, errors.Join(f.explain(err), c.Close())
 	}
 	return c, nil
@@ -41,9 +43,9 @@ func (f *busFlag) explain(err error) error {
 	switch {
 	case !ok:
 		return err
-	case st.Code() == codes.Unavailable || st.Code() == codes.DeadlineExceeded:
+	case (st.Code() == codes.Unavailable || st.Code() == codes.DeadlineExceeded) && len(st.Details()) == 0: // a bus gives details
 		return fmt.Errorf("no bus answers at %s (%s): start one with `bus serve`, or say where it is with --bus", f.Bus, st.Message())
-	case st.Code() == codes.Unimplemented:
+	case st.Code() == codes.Unimplemented || st.Code() == codes.NotFound:
 		return fmt.Errorf("what answers at %s is not a Keytrail bus, or an older one (%s)", f.Bus, st.Message())
 	}
 	return fmt.Errorf("the bus at %s answered: %s (%v)", f.Bus, st.Message(), st.Code())
