@@ -44,7 +44,7 @@ var columns = [...]struct {
 	Time:    {"TIME", 20, 20},
 	Outcome: {"OUTCOME", 7, 7},
 	Event:   {"EVENT", 24, 12},
-	Who:     {"WHO", 38, 10},
+	Who:     {"WHO", 48, 10},
 	Key:     {"KEY", 36, 9},
 	Source:  {"SOURCE", 15, 15},
 }
