@@ -60,16 +60,22 @@ func (b *Bus) start() {
 // Stop drains the bus, if it runs.
 func (b *Bus) Stop() {
 	b.tb.Helper()
-	if b.Server == nil {
-		return
-	}
-	<-b.dial
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := b.Server.Drain(ctx); err != nil {
+	if err := b.Drain(ctx); err != nil {
 		b.tb.Logf("stopping the bus: %v", err)
 	}
+}
+
+// Drain stops the bus within a time, if it runs.
+func (b *Bus) Drain(ctx context.Context) error {
+	if b.Server == nil {
+		return nil
+	}
+	<-b.dial
+	srv := b.Server
 	b.Server = nil
+	return srv.Drain(ctx)
 }
 
 // Restart stops the bus and starts it again on the same data. Connections made

@@ -18,11 +18,11 @@ import (
 const publishTarget = 20_000
 
 type publishCmd struct {
-	Records int  `help:"How many records." default:"240000"`
-	Bytes   int  `help:"Encoded size of a record." default:"1024"`
-	Keys    int  `help:"How many keys." default:"1000"`
+	Records int  `help:"How many records (default ${default})." default:"240000"`
+	Bytes   int  `help:"Encoded size of a record (default ${default})." default:"1024"`
+	Keys    int  `help:"How many keys (default ${default})." default:"1000"`
 	Uniform bool `help:"Use keys evenly, instead of by Zipf's law with exponent 1.1."`
-	Alone   int  `help:"How many records to publish one at a time." default:"1000"`
+	Alone   int  `help:"How many records to publish one at a time (default ${default})." default:"1000"`
 }
 
 func (c *publishCmd) Run(ctx context.Context, all *cli) (err error) {

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -305,5 +306,31 @@ func TestDrain(t *testing.T) {
 	}
 	if !answered {
 		t.Error("a record that was delivered was not answered")
+	}
+}
+
+// TestDrainWithStalledClient: a subscriber that does not read delays a drain
+// by the grace that it has, not until the connections are cut.
+func TestDrainWithStalledClient(t *testing.T) {
+	b := bustest.Start(t)
+	conn := b.Dial()
+	stream, err := keytrailv1.NewSubscribeServiceClient(conn).Subscribe(t.Context(), &keytrailv1.SubscribeRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil { // the subscription is there
+		t.Fatal(err)
+	}
+	for i := range 200 { // far more than the windows of the stream take
+		r := decrypt(fmt.Sprint(i))
+		r.UserAgent = proto.String(strings.Repeat("x", 50_000))
+		if _, err := keytrailv1.NewIngestServiceClient(conn).Publish(t.Context(), &keytrailv1.PublishRequest{Items: items(r)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := b.Drain(ctx); err != nil {
+		t.Errorf("drain: %v", err)
 	}
 }

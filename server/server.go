@@ -70,7 +70,9 @@ type Server struct {
 	log    *eventlog.Log
 	hub    *fanout.Hub
 	ingest *ingest
+	subs   *subscribe
 	grpc   *grpc.Server
+	calls  calls
 	health *health.Server
 	http   *http.Server // nil without Config.HTTP
 	logger *slog.Logger
@@ -118,9 +120,10 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s.ingest = newIngest(s.log, record.Policy{AllSources: cfg.AllSources}, s.draining, cfg.Registry)
-	s.grpc = newGRPC(cfg)
+	s.grpc = newGRPC(cfg, &s.calls)
 	keytrailv1.RegisterIngestServiceServer(s.grpc, s.ingest)
-	keytrailv1.RegisterSubscribeServiceServer(s.grpc, &subscribe{log: s.log, hub: s.hub})
+	s.subs = &subscribe{log: s.log, hub: s.hub, draining: s.draining}
+	keytrailv1.RegisterSubscribeServiceServer(s.grpc, s.subs)
 	keytrailv1.RegisterLogServiceServer(s.grpc, &logService{log: s.log})
 	s.health = health.NewServer()
 	healthv1.RegisterHealthServer(s.grpc, s.health)
@@ -160,19 +163,9 @@ func (s *Server) Drain(ctx context.Context) error {
 		s.health.Shutdown()
 		close(s.draining)
 		s.hub.Drain()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			s.grpc.GracefulStop()
-		}()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			cut = errors.New("connections were cut: clients did not end their calls in time")
-			s.grpc.Stop()
-			<-done
-		}
+		cut = s.endCalls(ctx)
 		s.ingest.receivers.Wait()
+		s.subs.senders.Wait()
 		s.hub.Close()
 		s.log.Close()
 		if s.http != nil {
@@ -184,6 +177,39 @@ func (s *Server) Drain(ctx context.Context) error {
 	return cut
 }
 
+// endCalls lets the calls end and ends the connections.
+func (s *Server) endCalls(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-s.calls.ended():
+		// What was sent is on its way. Who does not read it now gets it from its last
+		// cursor, and must not hold up the others.
+		select {
+		case <-done:
+			return nil
+		case <-time.After(flushGrace):
+		case <-ctx.Done():
+		}
+		s.grpc.Stop()
+		<-done
+		return nil
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+		return errors.New("connections were cut: clients did not end their calls in time")
+	}
+}
+
+// flushGrace is how long clients have to read what was sent when the last
+// call has ended.
+const flushGrace = 2 * time.Second
+
 // Close is Drain without patience.
 func (s *Server) Close() {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -193,7 +219,7 @@ func (s *Server) Close() {
 	}
 }
 
-func newGRPC(cfg Config) *grpc.Server {
+func newGRPC(cfg Config, calls *calls) *grpc.Server {
 	metrics := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	cfg.Registry.MustRegister(metrics) // a registry of Start's own or the caller's, used once
 	logger := logging.LoggerFunc(func(ctx context.Context, level logging.Level, msg string, fields ...any) {
@@ -215,11 +241,13 @@ func newGRPC(cfg Config) *grpc.Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(
+			calls.unary,
 			metrics.UnaryServerInterceptor(),
 			logging.UnaryServerInterceptor(logger, logOptions...),
 			recovery.UnaryServerInterceptor(recoverOption),
 		),
 		grpc.ChainStreamInterceptor(
+			calls.stream,
 			metrics.StreamServerInterceptor(),
 			logging.StreamServerInterceptor(logger, logOptions...),
 			recovery.StreamServerInterceptor(recoverOption),
@@ -233,9 +261,9 @@ func callLevel(code codes.Code) logging.Level {
 	switch code {
 	case codes.OK, codes.Canceled, codes.DeadlineExceeded:
 		return logging.LevelDebug
-	case codes.Internal, codes.Unknown, codes.DataLoss:
+	case codes.Internal, codes.Unknown:
 		return logging.LevelError
-	case codes.Unavailable, codes.ResourceExhausted:
+	case codes.Unavailable, codes.ResourceExhausted, codes.DataLoss:
 		return logging.LevelWarn
 	default:
 		return logging.LevelInfo

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/keytrail/keytrail/eventlog"
@@ -24,12 +25,23 @@ const (
 type subscribe struct {
 	keytrailv1.UnimplementedSubscribeServiceServer
 
-	log *eventlog.Log
-	hub *fanout.Hub
+	log      *eventlog.Log
+	hub      *fanout.Hub
+	draining <-chan struct{}
+
+	// senders are the goroutines that send. Each ends when its handler has returned,
+	// so the server waits for them after its calls.
+	senders sync.WaitGroup
 }
 
+// drainGrace is how long a stream of a draining bus may take to send what it
+// is sending, and its last message.
+const drainGrace = 2 * time.Second
+
 // Subscribe implements the RPC of that name. Send blocks while the client's
-// flow-control window is full; only this subscription waits for it.
+// flow-control window is full; only this subscription waits for it. A goroutine of
+// its own sends, for that a client that does not read cannot hold up a bus that drains:
+// Send ends when the handler returns.
 func (s *subscribe) Subscribe(req *keytrailv1.SubscribeRequest, stream grpc.ServerStreamingServer[keytrailv1.SubscribeResponse]) error {
 	opt, err := s.options(req)
 	if err != nil {
@@ -39,7 +51,28 @@ func (s *subscribe) Subscribe(req *keytrailv1.SubscribeRequest, stream grpc.Serv
 	if err != nil {
 		return toStatus(s.log, err)
 	}
-	defer sub.Close()
+	ended := make(chan error, 1)
+	s.senders.Go(func() {
+		defer sub.Close()
+		ended <- s.send(sub, stream)
+	})
+	select {
+	case err := <-ended:
+		return err
+	case <-s.draining:
+	}
+	grace := time.NewTimer(drainGrace)
+	defer grace.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-grace.C:
+		return toStatus(s.log, errDraining)
+	}
+}
+
+// send delivers until the subscription or the client ends.
+func (s *subscribe) send(sub *fanout.Subscription, stream grpc.ServerStreamingServer[keytrailv1.SubscribeResponse]) error {
 	for {
 		ev, err := sub.Next(stream.Context())
 		if err != nil {

@@ -52,7 +52,7 @@ func parseSize(text string) (size, error) {
 		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 	}[text[len(number):]]
 	v, err := strconv.ParseFloat(number, 64)
-	if !ok || err != nil || v < 0 || v*unit >= 1<<62 {
+	if !ok || err != nil || !(v >= 0 && v*unit < 1<<62) { // also NaN
 		return 0, fmt.Errorf("%q is not a size such as 500MB or 20GiB", text)
 	}
 	return size(v * unit), nil
@@ -60,7 +60,7 @@ func parseSize(text string) (size, error) {
 
 func parseDays(text string) (days, error) {
 	if n, ok := strings.CutSuffix(text, "d"); ok {
-		if v, err := strconv.ParseFloat(n, 64); err == nil && v >= 0 && v < 100_000 {
+		if v, err := strconv.ParseFloat(n, 64); err == nil && v >= 0 && v < 100_000 { // not NaN
 			return days(v * float64(24*time.Hour)), nil
 		}
 	} else if v, err := time.ParseDuration(text); err == nil && v >= 0 {

@@ -27,9 +27,9 @@ import (
 )
 
 type demoCmd struct {
-	Records int     `help:"How many records the producer publishes." default:"240"`
-	Rate    float64 `help:"Records a second." default:"40"`
-	Seed    uint64  `help:"Another seed, other records." default:"1"`
+	Records int     `help:"How many records the producer publishes (default ${default})." default:"240"`
+	Rate    float64 `help:"Records a second (default ${default})." default:"40"`
+	Seed    uint64  `help:"Another seed, other records (default ${default})." default:"1"`
 	Width   int     `help:"Columns of the terminal. Default: its own, else 132." placeholder:"N"`
 }
 

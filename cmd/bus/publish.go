@@ -27,13 +27,17 @@ type publishCmd struct {
 	Paths       []string      `arg:"" name:"path" help:"CloudTrail log files (one record, JSON lines or {\"Records\": […]}, also gzip), folders of them, or '-' for standard input."`
 	Rejects     string        `help:"Keep what was refused in this file, one JSON object a line with reason, file and record." placeholder:"FILE" type:"path"`
 	NewEventIDs bool          `name:"new-event-ids" help:"Give each record a fresh event ID, to replay samples."`
-	RetryFor    time.Duration `name:"retry-for" help:"How long to try while the bus is away or its log is full." default:"1m" placeholder:"DURATION"`
+	RetryFor    time.Duration `name:"retry-for" help:"How long to try while the bus is away or its log is full (default ${default})." default:"1m" placeholder:"DURATION"`
 }
 
 func (c *publishCmd) Help() string {
 	return `In folders, files named *.json, *.jsonl, *.ndjson and those with .gz after it are taken; other files have to be named.
 
-Exit status: 0 all is in; 1 something was rejected; 2 not everything could be tried.`
+Exit status:
+
+  0  all is in
+  1  something was rejected, or nothing could be tried at all
+  2  not everything could be tried`
 }
 
 func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
@@ -138,7 +142,7 @@ type publishRun struct {
 	published, duplicate, rejected int
 	untried                        int
 	read                           int
-	file, fileNumber               string
+	file                           string
 	fatal                          error // why no more can be tried
 	rejectsErr                     error
 	onLine                         bool // the progress line is on the terminal

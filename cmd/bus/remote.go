@@ -16,7 +16,7 @@ import (
 
 // busFlag says where the bus is.
 type busFlag struct {
-	Bus string `help:"Address of the bus." default:"127.0.0.1:9440" placeholder:"ADDR"`
+	Bus string `help:"Address of the bus (default ${default})." default:"127.0.0.1:9440" placeholder:"ADDR"`
 }
 
 // patience is how long a command waits for a bus to answer at all.

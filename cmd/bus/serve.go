@@ -21,25 +21,25 @@ import (
 // serveFlags configure a bus.
 type serveFlags struct {
 	Data       string `help:"Folder of the log, when NATS is embedded. Default: keytrail-data." placeholder:"DIR" type:"path"`
-	GRPCListen string `name:"grpc-listen" help:"Address of the gRPC services." default:"127.0.0.1:9440" placeholder:"ADDR"`
-	HTTPListen string `name:"http-listen" help:"Address of /metrics, /livez and /readyz; 'off' for none." default:"127.0.0.1:9441" placeholder:"ADDR"`
+	GRPCListen string `name:"grpc-listen" help:"Address of the gRPC services (default ${default})." default:"127.0.0.1:9440" placeholder:"ADDR"`
+	HTTPListen string `name:"http-listen" help:"Address of /metrics, /livez and /readyz; 'off' for none (default ${default})." default:"127.0.0.1:9441" placeholder:"ADDR"`
 	NATSListen string `name:"nats-listen" help:"Loopback address at which NATS clients may subscribe to the embedded server." placeholder:"ADDR"`
 
 	NATSURL      string `name:"nats-url" help:"NATS server or cluster that holds the log, instead of the embedded one." placeholder:"URL"`
 	NATSCreds    string `name:"nats-creds" help:"NATS credentials file for --nats-url." type:"path" placeholder:"FILE"`
-	NATSStream   string `name:"nats-stream" help:"Name of the log's stream." default:"KEYTRAIL" placeholder:"NAME"`
-	NATSReplicas int    `name:"nats-replicas" help:"Copies of each record, when the stream is made at --nats-url. 3 or more: records are REPLICATED when acknowledged." default:"1" placeholder:"N"`
+	NATSStream   string `name:"nats-stream" help:"Name of the log's stream (default ${default})." default:"KEYTRAIL" placeholder:"NAME"`
+	NATSReplicas int    `name:"nats-replicas" help:"Copies of each record, when the stream is made at --nats-url. 3 or more: records are REPLICATED when acknowledged (default ${default})." default:"1" placeholder:"N"`
 
 	LogMaxAge    days    `name:"log-max-age" help:"How long records are kept. Default: 90d." placeholder:"AGE"`
 	LogMaxBytes  size    `name:"log-max-bytes" help:"Size at which the log refuses records. Default: --log-disk-share of the disk." placeholder:"SIZE"`
-	LogDiskShare float64 `name:"log-disk-share" help:"Part of the disk, free space and the log's own, that the log may fill." default:"0.75" placeholder:"PART"`
+	LogDiskShare float64 `name:"log-disk-share" help:"Part of the disk, free space and the log's own, that the log may fill (default ${default})." default:"0.75" placeholder:"PART"`
 
 	AllSources bool   `name:"all-sources" help:"Take records of services other than KMS."`
 	Pprof      bool   `help:"Serve /debug/pprof at --http-listen."`
-	LogLevel   string `name:"log-level" help:"What the bus itself logs to standard error: ${enum}." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
-	LogFormat  string `name:"log-format" help:"How: ${enum}." enum:"text,json" default:"text" placeholder:"FORMAT"`
+	LogLevel   string `name:"log-level" help:"What the bus itself logs to standard error: ${enum} (default ${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
+	LogFormat  string `name:"log-format" help:"How: ${enum} (default ${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
 
-	DrainTimeout time.Duration `name:"drain-timeout" help:"How long a stopping bus waits for its clients." default:"20s" placeholder:"DURATION"`
+	DrainTimeout time.Duration `name:"drain-timeout" help:"How long a stopping bus waits for its clients (default ${default})." default:"20s" placeholder:"DURATION"`
 }
 
 // defaultData is where the log is when nothing else is said.

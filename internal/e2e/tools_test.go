@@ -97,7 +97,7 @@ func TestExternalNATS(t *testing.T) {
 	if r := must(t, 1, "bus", "log", "info", one.to); !strings.Contains(r.err, "NATS is") {
 		t.Errorf("log info while NATS is away says %q", r.err)
 	}
-	server = start(t, "nats-server", args...)
+	start(t, "nats-server", args...)
 	publishSample(t, two, 5, 3) // waits for NATS to be back
 	follow.until("35 records", func(s string) bool { return countLines(s) == 35 })
 	byID(t, lines(t, follow.out.String()))
