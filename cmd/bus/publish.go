@@ -182,7 +182,7 @@ func (r *publishRun) publishFile(ctx context.Context, pub *client.Publisher, nam
 			r.failed(err)
 			return
 		default:
-			r.reject(rejection{File: name, Record: records.Number(), Reason: err.Error()})
+			r.reject(rejection{File: name, Record: records.Number(), Reason: strings.TrimPrefix(err.Error(), "record: ")})
 			return
 		}
 	}

@@ -91,8 +91,13 @@ type process struct {
 
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
+	return startWith(t, nil, name, args...)
+}
+
+func startWith(t *testing.T, stdin io.Reader, name string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(filepath.Join(bin, name), args...), out: newOutput(), err: newOutput(), ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, p.out, p.err
 	p.cmd.Env = environment()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
