@@ -63,7 +63,7 @@ type Config struct {
 
 	// DiskReserve is how many bytes the disk of Dir must have free for the log
 	// to take records: JetStream stops for good on a full disk, so the log
-	// stops before. Default 512 MiB.
+	// stops before. Default 512 MiB, or 5 % of a disk that is small.
 	DiskReserve int64
 
 	// AckTimeout is how long the log waits for JetStream's acknowledgement.
@@ -95,7 +95,6 @@ func (c Config) Validate() error {
 func (c Config) withDefaults() (Config, error) {
 	c.Stream = cmp.Or(c.Stream, DefaultStream)
 	c.DiskShare = cmp.Or(c.DiskShare, DefaultDiskShare)
-	c.DiskReserve = cmp.Or(c.DiskReserve, DefaultDiskReserve)
 	c.AckTimeout = cmp.Or(c.AckTimeout, DefaultAckTimeout)
 	c.RecentFor = cmp.Or(c.RecentFor, DefaultRecentFor)
 	c.RecentBytes = cmp.Or(c.RecentBytes, DefaultRecentBytes)

@@ -79,6 +79,9 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 			st.close()
 		}
 	}()
+	if cfg.DiskReserve, err = diskReserve(cfg); err != nil {
+		return nil, err
+	}
 	js, err := jetstream.New(st.conn,
 		jetstream.WithPublishAsyncMaxPending(1<<17), // windows bound it
 		jetstream.WithPublishAsyncTimeout(cfg.AckTimeout))
@@ -311,6 +314,10 @@ const watchEvery = 2 * time.Second
 // fullWarning is the part of the room at which the log warns.
 const fullWarning = 0.8
 
+func (i *Info) nearlyFull() bool {
+	return i.MaxBytes > 0 && float64(i.Bytes) >= fullWarning*float64(i.MaxBytes)
+}
+
 // watch keeps the metrics, warns before the log is full, and notices when a
 // full log has room again.
 func (l *Log) watch() {
@@ -324,15 +331,11 @@ func (l *Log) watch() {
 		if err == nil {
 			l.metrics.observe(info)
 			l.checkRoom(info)
-			share := 0.0
-			if info.MaxBytes > 0 {
-				share = float64(info.Bytes) / float64(info.MaxBytes)
-			}
-			if share >= fullWarning && !warned {
+			if info.nearlyFull() && !warned {
 				l.cfg.Logger.Warn("the log is nearly full; it will refuse records: give it room with --log-max-bytes, or trim it with `bus log trim`",
 					"bytes", info.Bytes, "max_bytes", info.MaxBytes)
 			}
-			warned = share >= fullWarning
+			warned = info.nearlyFull()
 		}
 		select {
 		case <-tick.C:

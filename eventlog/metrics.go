@@ -9,6 +9,7 @@ import (
 
 type metrics struct {
 	bytes, maxBytes, messages prometheus.Gauge
+	nearlyFull                prometheus.Gauge
 	refusing                  prometheus.GaugeFunc
 	recentIDs, recentWindow   prometheus.GaugeFunc
 	records, written          prometheus.Counter
@@ -27,9 +28,10 @@ func newMetrics(l *Log) *metrics {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "keytrail_log_" + name, Help: help})
 	}
 	return &metrics{
-		bytes:    gauge("bytes", "Bytes that the log holds."),
-		maxBytes: gauge("max_bytes", "Bytes at which the log refuses records; 0: no limit. Alert at 80 %."),
-		messages: gauge("messages", "Messages that the log holds, each a batch of records."),
+		bytes:      gauge("bytes", "Bytes that the log holds."),
+		maxBytes:   gauge("max_bytes", "Bytes at which the log refuses records; 0: no limit."),
+		nearlyFull: gauge("nearly_full", "1 when the log holds 80 % or more of what it may: give it room or trim it."),
+		messages:   gauge("messages", "Messages that the log holds, each a batch of records."),
 		refusing: gaugeFunc("refusing", "1 while the log refuses records because it or its disk is full.", func() float64 {
 			if l.refusing.Load() != nil {
 				return 1
@@ -56,7 +58,7 @@ func newMetrics(l *Log) *metrics {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.bytes, m.maxBytes, m.messages, m.refusing, m.recentIDs, m.recentWindow, m.records, m.written, m.batches, m.seconds}
+	return []prometheus.Collector{m.bytes, m.maxBytes, m.messages, m.nearlyFull, m.refusing, m.recentIDs, m.recentWindow, m.records, m.written, m.batches, m.seconds}
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {
@@ -84,6 +86,10 @@ func (m *metrics) observe(info *Info) {
 	m.bytes.Set(float64(info.Bytes))
 	m.maxBytes.Set(float64(info.MaxBytes))
 	m.messages.Set(float64(info.Messages))
+	m.nearlyFull.Set(0)
+	if info.nearlyFull() {
+		m.nearlyFull.Set(1)
+	}
 }
 
 func (m *metrics) window(w *window, now time.Time) {

@@ -303,7 +303,19 @@ func diskFree(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:unconvert // the types differ between systems
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// diskReserve is what the log leaves free on the disk of cfg.Dir.
+func diskReserve(cfg Config) (int64, error) {
+	if cfg.Dir == "" || cfg.DiskReserve != 0 {
+		return cfg.DiskReserve, nil
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(cfg.Dir, &st); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: cfg.Dir, Err: err}
+	}
+	return min(DefaultDiskReserve, int64(st.Blocks)*int64(st.Bsize)/20), nil
 }
 
 // redact drops names and passwords from NATS URLs.

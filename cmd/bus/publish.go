@@ -66,7 +66,7 @@ func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
 		RetryFor:     c.RetryFor,
 		OnState: func(s client.State, err error) {
 			if err != nil {
-				run.note("the bus is away or refuses (%v); trying again for %v", err, c.RetryFor)
+				run.note(fmt.Sprintf("the bus is away or refuses (%s); trying again for %v", plain(err), c.RetryFor))
 			}
 		},
 	})
@@ -143,6 +143,7 @@ type publishRun struct {
 	untried                        int
 	read                           int
 	file                           string
+	noted                          string
 	fatal                          error // why no more can be tried
 	rejectsErr                     error
 	onLine                         bool // the progress line is on the terminal
@@ -326,11 +327,16 @@ func (r *publishRun) gaveUp() error {
 	return r.fatal
 }
 
-func (r *publishRun) note(f string, args ...any) {
+// note says what the user should know, once.
+func (r *publishRun) note(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if line == r.noted {
+		return
+	}
+	r.noted = line
 	r.clearLocked()
-	fmt.Fprintf(r.program.stderr, f+"\n", args...)
+	fmt.Fprintln(r.program.stderr, line)
 }
 
 // progressEvery is how often the progress line is drawn.
@@ -387,7 +393,7 @@ func (r *publishRun) finish(ctx context.Context, rejects string) error {
 		fmt.Fprintf(r.program.stderr, "rejected records are in %s\n", rejects)
 	}
 	if r.fatal != nil {
-		fmt.Fprintf(r.program.stderr, "bus: not everything could be tried: %v\n", r.fatal)
+		fmt.Fprintf(r.program.stderr, "bus: not everything could be tried: %s\n", plain(r.fatal))
 	}
 	if ctx.Err() != nil {
 		fmt.Fprintln(r.program.stderr, "bus: interrupted; to go on, publish the same files again: what is in is told apart as duplicate")

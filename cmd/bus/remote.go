@@ -51,6 +51,18 @@ func (f *busFlag) explain(err error) error {
 	return fmt.Errorf("the bus at %s answered: %s (%v)", f.Bus, st.Message(), st.Code())
 }
 
+// plain is an error without the words that gRPC puts around a status.
+func plain(err error) string {
+	var st interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &st) {
+		return err.Error()
+	}
+	if errors.Is(err, client.ErrGaveUp) {
+		return "gave up: " + st.GRPCStatus().Message()
+	}
+	return st.GRPCStatus().Message()
+}
+
 type logCmd struct {
 	Info logInfoCmd `cmd:"" help:"Show what the log holds."`
 	Trim logTrimCmd `cmd:"" help:"Remove the oldest records. It can't be undone."`

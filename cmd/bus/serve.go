@@ -34,6 +34,8 @@ type serveFlags struct {
 	LogMaxBytes  size    `name:"log-max-bytes" help:"Size at which the log refuses records. Default: --log-disk-share of the disk." placeholder:"SIZE"`
 	LogDiskShare float64 `name:"log-disk-share" help:"Part of the disk, free space and the log's own, that the log may fill (default ${default})." default:"0.75" placeholder:"PART"`
 
+	LogDiskReserve size `name:"log-disk-reserve" help:"Free space that the log leaves on its disk. Default: 512MiB, or 5 % of a disk that is small." placeholder:"SIZE"`
+
 	AllSources bool   `name:"all-sources" help:"Take records of services other than KMS."`
 	Pprof      bool   `help:"Serve /debug/pprof at --http-listen."`
 	LogLevel   string `name:"log-level" help:"What the bus itself logs to standard error: ${enum} (default ${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
@@ -48,15 +50,16 @@ const defaultData = "keytrail-data"
 func (f *serveFlags) config(logs io.Writer) (server.Config, error) {
 	cfg := server.Config{
 		Log: eventlog.Config{
-			Dir:       f.Data,
-			Listen:    f.NATSListen,
-			URL:       f.NATSURL,
-			Creds:     f.NATSCreds,
-			Stream:    f.NATSStream,
-			MaxAge:    time.Duration(f.LogMaxAge),
-			MaxBytes:  int64(f.LogMaxBytes),
-			DiskShare: f.LogDiskShare,
-			Replicas:  f.NATSReplicas,
+			Dir:         f.Data,
+			Listen:      f.NATSListen,
+			URL:         f.NATSURL,
+			Creds:       f.NATSCreds,
+			Stream:      f.NATSStream,
+			MaxAge:      time.Duration(f.LogMaxAge),
+			MaxBytes:    int64(f.LogMaxBytes),
+			DiskShare:   f.LogDiskShare,
+			DiskReserve: int64(f.LogDiskReserve),
+			Replicas:    f.NATSReplicas,
 		},
 		Profiling:  f.Pprof,
 		AllSources: f.AllSources,
@@ -152,11 +155,11 @@ func banner(w io.Writer, srv *server.Server, info *eventlog.Info, grpcAddr, http
 	if addr := srv.Log().NATSAddr(); addr != "" {
 		row("NATS", addr, "subscribe to kms.>")
 	}
-	limit := "no limit"
+	limit := "(no limit)"
 	if info.MaxBytes > 0 {
 		limit = "of " + bytesText(info.MaxBytes)
 	}
-	row("log", info.Location, fmt.Sprintf("holds %s, %s; kept for %s; an acknowledged record is %v",
+	row("log", info.Location, fmt.Sprintf("holds %s %s; kept for %s; an acknowledged record is %v",
 		bytesText(info.Bytes), limit, ageText(info.MaxAge), info.Durability))
 	fmt.Fprintf(w, "\nPublish:  bus publish PATH…    Follow:  subscriber tail    Stop:  Ctrl-C\n")
 }

@@ -1,0 +1,148 @@
+// Command subscriber follows the audit records of a Keytrail bus.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"reflect"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/keytrail/keytrail/internal/show"
+)
+
+func main() {
+	// A closed pipe is then an error of a write, like any other.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	p := &program{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr}
+	os.Exit(p.Run(ctx))
+}
+
+// Exit statuses. The help text of tail lists them.
+const (
+	statusOK    = 0
+	statusError = 1
+	statusUsage = 2
+	statusGaps  = 3
+)
+
+// program is one run of the command. Flags are also taken from the
+// environment of the process.
+type program struct {
+	Args   []string // without the name of the program
+	Stdout io.Writer
+	Stderr io.Writer
+
+	// GiveUpAfter is how long tail looks for a bus when it starts. Default
+	// 5 s.
+	GiveUpAfter time.Duration
+}
+
+type commands struct {
+	Tail    tailCommand    `cmd:"" help:"Print audit records as they happen."`
+	Version versionCommand `cmd:"" help:"Print the version of this program."`
+}
+
+// Run parses the arguments, does what they say, and returns the exit status.
+// When ctx ends, so does the command, cleanly.
+func (p *program) Run(ctx context.Context) (status int) {
+	if p.GiveUpAfter == 0 {
+		p.GiveUpAfter = 5 * time.Second
+	}
+	exited := -1 // set when kong has answered by itself, as to --help
+	parser, err := kong.New(&commands{},
+		kong.Name("subscriber"),
+		kong.Description("Follow the audit records of a Keytrail bus."),
+		kong.DefaultEnvars("KEYTRAIL"),
+		groups,
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Writers(p.Stdout, p.Stderr),
+		kong.Exit(func(status int) { exited = status }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(p),
+	)
+	if err != nil { // a mistake in the tags of the structs above
+		panic(err)
+	}
+	parsed, err := parser.Parse(p.Args)
+	switch {
+	case exited >= 0:
+		return exited
+	case err != nil:
+		return p.end(&usageError{err.Error()})
+	}
+	if err := refuseEmpty(parsed); err != nil {
+		return p.end(err)
+	}
+	return p.end(parsed.Run())
+}
+
+// refuseEmpty finds flags like --key="$KEY" where the variable was not set. To
+// take them as not given would do something else than was meant, such as
+// printing the records of all keys.
+func refuseEmpty(parsed *kong.Context) error {
+	for _, f := range parsed.Flags() {
+		switch f.Target.Kind() {
+		case reflect.String, reflect.Slice:
+			if f.Set && f.Target.Len() == 0 {
+				return usage("--%s has an empty value", f.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// usageError says what is wrong with the command line. Nothing was done.
+type usageError struct{ message string }
+
+func (e *usageError) Error() string { return e.message }
+
+func usage(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// errGaps ends a command that did what it was asked, and has reported gaps.
+var errGaps = errors.New("records are missing")
+
+// end reports err and turns it into an exit status.
+func (p *program) end(err error) int {
+	var bad *usageError
+	switch {
+	case err == nil:
+		return statusOK
+	case errors.Is(err, errGaps):
+		return statusGaps
+	case errors.As(err, &bad):
+		p.say("%s", bad.message)
+		p.say("see `subscriber %s--help`", p.subcommand())
+		return statusUsage
+	default:
+		p.say("%s", err)
+		return statusError
+	}
+}
+
+// subcommand is the one that was meant, for a hint.
+func (p *program) subcommand() string {
+	if len(p.Args) > 0 && p.Args[0] == "tail" {
+		return "tail "
+	}
+	return ""
+}
+
+// say writes a message for people. It may quote what others sent: every line
+// of it is made printable. There is nobody to tell if that fails.
+func (p *program) say(format string, args ...any) {
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		fmt.Fprintf(p.Stderr, "subscriber: %s\n", show.Text(strings.TrimRight(line, "\n")))
+	}
+}
