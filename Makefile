@@ -1,6 +1,7 @@
 # Every target that has a description here is listed by `make help`.
 .DEFAULT_GOAL := help
 FUZZTIME ?= 10s
+CRASHES ?= 20
 
 .PHONY: help
 help: ## List the targets
