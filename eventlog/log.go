@@ -104,8 +104,8 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, fmt.Errorf("reading the last event IDs of the log: %w", err)
 	}
 	l.metrics = newMetrics(l)
-	if err := l.metrics.register(cfg.Registerer); err != nil {
-		return nil, err
+	if err := l.metrics.all().Register(cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("metrics of the log: %w", err)
 	}
 	l.stopped, l.stop = context.WithCancel(context.Background())
 	l.appender.Go(l.appendLoop)
@@ -126,7 +126,7 @@ func (l *Log) Close() {
 	l.appender.Wait()
 	l.stop()
 	l.helpers.Wait()
-	l.metrics.unregister(l.cfg.Registerer)
+	l.metrics.all().Unregister(l.cfg.Registerer)
 	l.storage.close()
 }
 

@@ -1,9 +1,9 @@
 package eventlog
 
 import (
-	"fmt"
 	"time"
 
+	"github.com/keytrail/keytrail/internal/meter"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -57,29 +57,8 @@ func newMetrics(l *Log) *metrics {
 	}
 }
 
-func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.bytes, m.maxBytes, m.messages, m.nearlyFull, m.refusing, m.recentIDs, m.recentWindow, m.records, m.written, m.batches, m.seconds}
-}
-
-func (m *metrics) register(r prometheus.Registerer) error {
-	if r == nil {
-		return nil
-	}
-	for _, c := range m.all() {
-		if err := r.Register(c); err != nil {
-			return fmt.Errorf("metrics of the log: %w", err)
-		}
-	}
-	return nil
-}
-
-func (m *metrics) unregister(r prometheus.Registerer) {
-	if r == nil {
-		return
-	}
-	for _, c := range m.all() {
-		r.Unregister(c)
-	}
+func (m *metrics) all() meter.Set {
+	return meter.Set{m.bytes, m.maxBytes, m.messages, m.nearlyFull, m.refusing, m.recentIDs, m.recentWindow, m.records, m.written, m.batches, m.seconds}
 }
 
 func (m *metrics) observe(info *Info) {

@@ -176,24 +176,26 @@ func (s *Subscription) queueGap(gap *Gap) {
 }
 
 // join makes the subscription live if it is at the head. If the head has moved
-// on, there is more to catch up with. If the subscription is ahead, which it is when
-// the hub has not yet read what it started after, it waits for the hub to move.
+// on, there is more to catch up with. If the hub has yet to read what was stored before
+// the subscription began, or what it started after, it waits for the hub to move.
 func (s *Subscription) join(ctx context.Context) error {
 	h := s.hub
 	h.mu.Lock()
 	s.mu.Lock()
 	c := s.next.Compare(h.head)
-	if c == 0 {
+	wait := c > 0 || c == 0 && h.head.Compare(s.target) < 0
+	switch {
+	case wait:
+		h.awaiting[s] = struct{}{}
+	case c == 0:
 		s.behind = false
 		s.joined = h.pumped
 		s.due = true // tell the subscriber that it is at the head
-	} else if c > 0 {
-		h.awaiting[s] = struct{}{}
 	}
 	draining := s.draining
 	s.mu.Unlock()
 	h.mu.Unlock()
-	if c <= 0 || draining {
+	if !wait || draining {
 		return nil
 	}
 	select {

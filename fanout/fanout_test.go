@@ -566,3 +566,36 @@ func BenchmarkFanout(b *testing.B) {
 	cancel()
 	wg.Wait()
 }
+
+// TestExpired: what the log's retention has removed is a gap, with that reason.
+func TestExpired(t *testing.T) {
+	logger := slog.New(slog.DiscardHandler)
+	log, err := eventlog.Open(t.Context(), eventlog.Config{Dir: t.TempDir(), Logger: logger, MaxAge: 200 * time.Millisecond, DiskReserve: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(log.Close)
+	b := &bench{tb: t, log: log}
+	b.start(fanout.Config{HistoryBytes: 1, Logger: logger})
+	b.publish("Decrypt", 3)
+	for tick := time.Tick(10 * time.Millisecond); ; <-tick {
+		info, err := log.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.First.Seq == 2 {
+			break
+		}
+	}
+	start := fanout.After(eventlog.Position{Seq: 1})
+	var expired *fanout.ExpiredError
+	if _, err := b.hub.Subscribe(t.Context(), fanout.Options{Filter: events(t), Start: start, CheckpointInterval: time.Hour}); !errors.As(err, &expired) || expired.Earliest.Seq != 2 {
+		t.Errorf("a start that has expired: %v", err)
+	}
+	f := follow(t, b.subscribe(fanout.Options{Start: start, AllowGap: true}))
+	f.untilHead()
+	want := fanout.Gap{From: eventlog.Position{Seq: 1}, To: eventlog.Position{Seq: 2}, Reason: fanout.Expired}
+	if len(f.gaps) != 1 || *f.gaps[0] != want || len(f.ids) != 0 {
+		t.Errorf("gaps %v and records %v, want %v", f.gaps, f.ids, want)
+	}
+}

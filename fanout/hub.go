@@ -126,8 +126,8 @@ func New(ctx context.Context, log *eventlog.Log, cfg Config) (*Hub, error) {
 		done:     make(chan struct{}),
 	}
 	h.metrics = newMetrics(h)
-	if err := h.metrics.register(cfg.Registerer); err != nil {
-		return nil, err
+	if err := h.metrics.all().Register(cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("metrics of the hub: %w", err)
 	}
 	pumpCtx, stop := context.WithCancel(context.Background())
 	h.stop = stop
@@ -155,7 +155,7 @@ func (h *Hub) Close() {
 	h.Drain()
 	h.stop()
 	<-h.done
-	h.metrics.unregister(h.cfg.Registerer)
+	h.metrics.all().Unregister(h.cfg.Registerer)
 }
 
 // follow reads the log until ctx ends.

@@ -1,8 +1,7 @@
 package fanout
 
 import (
-	"fmt"
-
+	"github.com/keytrail/keytrail/internal/meter"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -47,27 +46,6 @@ func newMetrics(h *Hub) *metrics {
 	}
 }
 
-func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.records, m.delivered, m.fellBehind, m.gaps, m.subscriptions, m.behind, m.head}
-}
-
-func (m *metrics) register(r prometheus.Registerer) error {
-	if r == nil {
-		return nil
-	}
-	for _, c := range m.all() {
-		if err := r.Register(c); err != nil {
-			return fmt.Errorf("metrics of the hub: %w", err)
-		}
-	}
-	return nil
-}
-
-func (m *metrics) unregister(r prometheus.Registerer) {
-	if r == nil {
-		return
-	}
-	for _, c := range m.all() {
-		r.Unregister(c)
-	}
+func (m *metrics) all() meter.Set {
+	return meter.Set{m.records, m.delivered, m.fellBehind, m.gaps, m.subscriptions, m.behind, m.head}
 }

@@ -65,7 +65,8 @@ type Event struct {
 
 // Checkpoint says that everything before Event.Position was considered.
 type Checkpoint struct {
-	// AtHead says that the position is the log's end, as the hub knows it.
+	// AtHead says that the position is the log's end, as the hub knows it: at
+	// least what it was when the subscription began.
 	AtHead bool
 
 	// Considered and Matched count records since the subscription began.
@@ -83,6 +84,10 @@ const (
 type Subscription struct {
 	hub *Hub
 	opt Options
+
+	// target is where the log ended when the subscription began: it is not at the
+	// head before that.
+	target eventlog.Position
 
 	wake  chan struct{} // one slot; filled when there is something for Next to look at
 	timer *time.Timer   // of the next checkpoint; owned by Next
@@ -155,6 +160,7 @@ func (h *Hub) Subscribe(ctx context.Context, opt Options) (*Subscription, error)
 	s := &Subscription{
 		hub:      h,
 		opt:      opt,
+		target:   info.Head,
 		wake:     make(chan struct{}, 1),
 		timer:    time.NewTimer(opt.CheckpointInterval),
 		position: pos,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/keytrail/keytrail/internal/when"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -39,7 +40,7 @@ var (
 		if err := ctx.Scan.PopValueInto("duration", &text); err != nil {
 			return err
 		}
-		v, err := parseDays(text)
+		v, err := when.Duration(text)
 		target.SetInt(int64(v))
 		return err
 	})
@@ -56,17 +57,6 @@ func parseSize(text string) (size, error) {
 		return 0, fmt.Errorf("%q is not a size such as 500MB or 20GiB", text)
 	}
 	return size(v * unit), nil
-}
-
-func parseDays(text string) (days, error) {
-	if n, ok := strings.CutSuffix(text, "d"); ok {
-		if v, err := strconv.ParseFloat(n, 64); err == nil && v >= 0 && v < 100_000 { // not NaN
-			return days(v * float64(24*time.Hour)), nil
-		}
-	} else if v, err := time.ParseDuration(text); err == nil && v >= 0 {
-		return days(v), nil
-	}
-	return 0, fmt.Errorf("%q is not a duration such as 90d, 12h or 30m", text)
 }
 
 // useConfigFile adds the YAML file of --config, if there is one, as a source

@@ -8,6 +8,7 @@ import (
 
 	"github.com/keytrail/keytrail/client"
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/internal/when"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -111,7 +112,7 @@ type logTrimCmd struct {
 }
 
 func (c *logTrimCmd) Run(ctx context.Context, p *program) error {
-	before, err := parseTime(c.Before, time.Now())
+	before, err := when.Time(c.Before, time.Now())
 	if err != nil {
 		return fmt.Errorf("--before: %w", err)
 	}
@@ -127,17 +128,4 @@ func (c *logTrimCmd) Run(ctx context.Context, p *program) error {
 	_, err = fmt.Fprintf(p.stdout, "trimmed before %s: %d batches, %s; the log now starts at %s\n",
 		before.UTC().Format(time.RFC3339), res.GetRemovedMessages(), bytesText(res.GetRemovedBytes()), res.GetEarliestCursor())
 	return err
-}
-
-// parseTime reads a time, a date (its midnight in UTC), or an age.
-func parseTime(text string, now time.Time) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, nil
-		}
-	}
-	if age, err := parseDays(text); err == nil {
-		return now.Add(-time.Duration(age)), nil
-	}
-	return time.Time{}, fmt.Errorf("%q is not a time such as 2026-11-24T10:00:00Z, a date such as 2026-11-24, or an age such as 30d", text)
 }

@@ -533,7 +533,8 @@ type Checkpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resume from here.
 	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Whether that is the end of the log, as the bus knows it.
+	// Whether that is the end of the log, as the bus knows it: never less than
+	// where the log ended when the call arrived.
 	AtHead bool `protobuf:"varint,2,opt,name=at_head,json=atHead,proto3" json:"at_head,omitempty"`
 	// How many records this stream has looked at since it began.
 	// considered = matched + those that did not match.
