@@ -391,6 +391,9 @@ func (l *Log) refusal(e *jetstream.APIError, m *message) error {
 	return fmt.Errorf("%w: %s", ErrFull, why)
 }
 
+// askAgain is how long search waits for an answer.
+const askAgain = 2 * time.Second
+
 // search finds out which messages in doubt were stored after all: everything
 // that this bus sent before lies before the log's end as seen now. It tries
 // until it knows, or the log is closed.
@@ -416,14 +419,15 @@ func (l *Log) search(after uint64, doubt []*message) {
 }
 
 func (l *Log) findStored(after uint64, wanted map[eventKey]bool) (found int, err error) {
-	ctx, cancel := context.WithTimeout(l.stopped, time.Minute)
+	// A question to a leader that is gone is never answered: ask again soon.
+	ctx, cancel := context.WithTimeout(l.stopped, askAgain)
 	defer cancel()
 	info, err := l.stream.Info(ctx)
 	if err != nil {
 		return 0, err
 	}
 	stored := make(map[eventKey]Position)
-	err = l.scan(ctx, after+1, info.State.LastSeq, func(b *Batch) {
+	err = l.scan(l.stopped, after+1, info.State.LastSeq, func(b *Batch) {
 		var h record.Header
 		for i, enc := range b.Records {
 			if h.Decode(enc) == nil && wanted[keyOf(h.EventID)] {
