@@ -49,8 +49,9 @@ type Config struct {
 	// An existing stream keeps what it has.
 	Replicas int
 
-	// MaxAge is how long messages are kept. Default 90 days. At URL it applies to
-	// an existing stream only when it is set.
+	// MaxAge is how long messages are kept. Default: for a new log 90 days; one that
+	// exists keeps what it has, for a setting that was forgotten must not remove
+	// records.
 	MaxAge time.Duration
 
 	// MaxBytes is the size at which the log refuses records. Default: for Dir,

@@ -286,6 +286,25 @@ func TestLimitSurvivesRestart(t *testing.T) {
 	}
 }
 
+// TestAgeSurvivesRestart: a forgotten setting removes nothing.
+func TestAgeSurvivesRestart(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct{ set, want time.Duration }{
+		{365 * 24 * time.Hour, 365 * 24 * time.Hour}, {0, 365 * 24 * time.Hour}, {48 * time.Hour, 48 * time.Hour}, {0, 48 * time.Hour},
+	} {
+		l := testLog(t, Config{Dir: dir, MaxAge: tt.set})
+		info, err := l.Info(t.Context())
+		if err != nil || info.MaxAge != tt.want {
+			t.Errorf("opened with age %v, the log keeps records for %v, %v; want %v", tt.set, info.MaxAge, err, tt.want)
+		}
+		l.Close()
+	}
+	fresh, err := testLog(t, Config{}).Info(t.Context())
+	if err != nil || fresh.MaxAge != DefaultMaxAge {
+		t.Errorf("a new log keeps records for %v, %v", fresh.MaxAge, err)
+	}
+}
+
 func TestReading(t *testing.T) {
 	l := testLog(t, Config{})
 	submit(t, l, entry(t, "a", "Decrypt", keyARN(1)))

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -218,8 +219,11 @@ func openStream(ctx context.Context, cfg Config, js jetstream.JetStream) (jetstr
 		return nil, 0, fmt.Errorf("stream %s drops old records to make room (discard: old), and an audit log must not: set discard to new", cfg.Stream)
 	}
 	want := info.Config
-	if cfg.Dir != "" || cfg.MaxAge != 0 {
-		want.MaxAge = maxAge(cfg)
+	if cfg.MaxAge != 0 {
+		want.MaxAge = cfg.MaxAge
+		if want.MaxAge < info.Config.MaxAge || info.Config.MaxAge == 0 {
+			cfg.Logger.Warn("the log keeps records for less long than before; those that are older go now", "before", info.Config.MaxAge, "now", want.MaxAge)
+		}
 	}
 	if cfg.Dir != "" || cfg.MaxBytes != 0 {
 		if want.MaxBytes, err = maxBytes(cfg, info.State.Bytes); err != nil {
@@ -259,7 +263,7 @@ func makeStream(ctx context.Context, cfg Config, js jetstream.JetStream) (jetstr
 		Subjects:    []string{SubjectRoot + ".>"},
 		Storage:     jetstream.FileStorage,
 		Replicas:    max(1, cfg.Replicas),
-		MaxAge:      maxAge(cfg),
+		MaxAge:      cmp.Or(cfg.MaxAge, DefaultMaxAge),
 		MaxBytes:    limit,
 		Discard:     jetstream.DiscardNew,
 		AllowDirect: true,
@@ -272,13 +276,6 @@ func makeStream(ctx context.Context, cfg Config, js jetstream.JetStream) (jetstr
 		return nil, 0, fmt.Errorf("making stream %s: %w", cfg.Stream, err)
 	}
 	return stream, inc, nil
-}
-
-func maxAge(cfg Config) time.Duration {
-	if cfg.MaxAge != 0 {
-		return cfg.MaxAge
-	}
-	return DefaultMaxAge
 }
 
 // maxBytes is the size at which the log refuses. used counts as free, or each restart

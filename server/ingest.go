@@ -21,6 +21,10 @@ const (
 	creditBytes   = 4 * MaxRequestBytes
 )
 
+// queuedJobs is how many requests of a stream wait for their results before
+// the next is received.
+const queuedJobs = 64
+
 // ingest implements keytrail.v1.IngestService.
 type ingest struct {
 	keytrailv1.UnimplementedIngestServiceServer
@@ -68,7 +72,7 @@ func (s *ingest) publishStream(stream grpc.BidiStreamingServer[keytrailv1.Publis
 	if err := stream.Send(creditOf(creditRecords, creditBytes)); err != nil {
 		return err
 	}
-	jobs := make(chan *job, creditRecords) // each job has an item at least, so credit bounds them
+	jobs := make(chan *job, queuedJobs)
 	r := &receiver{ingest: s, stream: stream, jobs: jobs}
 	s.receivers.Go(r.run)
 	for {
@@ -166,7 +170,12 @@ func (r *receiver) run() {
 			return
 		}
 		j.number, j.bytes = req.GetNumber(), bytes
-		r.jobs <- j
+		select {
+		case r.jobs <- j:
+		case <-r.stream.Context().Done(): // the handler has returned
+			r.err = r.stream.Context().Err()
+			return
+		}
 	}
 }
 

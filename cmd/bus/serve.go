@@ -30,7 +30,7 @@ type serveFlags struct {
 	NATSStream   string `name:"nats-stream" help:"Name of the log's stream (default ${default})." default:"KEYTRAIL" placeholder:"NAME"`
 	NATSReplicas int    `name:"nats-replicas" help:"Copies of each record, when the stream is made at --nats-url. 3 or more: records are REPLICATED when acknowledged (default ${default})." default:"1" placeholder:"N"`
 
-	LogMaxAge    days    `name:"log-max-age" help:"How long records are kept. Default: 90d." placeholder:"AGE"`
+	LogMaxAge    days    `name:"log-max-age" help:"How long records are kept. Default: 90d for a new log, and what it was for one that exists." placeholder:"AGE"`
 	LogMaxBytes  size    `name:"log-max-bytes" help:"Size at which the log refuses records. Default: --log-disk-share of the disk." placeholder:"SIZE"`
 	LogDiskShare float64 `name:"log-disk-share" help:"Part of the disk, free space and the log's own, that the log may fill (default ${default})." default:"0.75" placeholder:"PART"`
 
