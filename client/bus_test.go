@@ -198,7 +198,7 @@ func (b *bus) store(rec *keytrailv1.Record) *keytrailv1.PublishResult {
 	id := rec.GetEventId()
 	switch before := b.ids[id]; {
 	case id == "":
-		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_MISSING_FIELD, "eventID is required.")
+		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_MISSING_FIELD, "", "eventID is required.")
 	case before != nil && proto.Equal(before, rec):
 		return &keytrailv1.PublishResult{
 			Status:   keytrailv1.PublishStatus_PUBLISH_STATUS_DUPLICATE,

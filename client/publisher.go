@@ -95,8 +95,9 @@ func (c *Client) NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 // much is pending as the config allows, until ctx ends. The record is encoded
 // before Publish returns and may be changed or used again after.
 //
-// A record that is larger than [record.MaxBytes], or that cannot be encoded,
-// gets the result REJECTED without being sent. Nothing else is checked here.
+// A record that is larger than [record.MaxBytes], that cannot be encoded, or that
+// holds a secret ([record.CheckSecrets]) gets the result REJECTED without being
+// sent. Nothing else is checked here.
 func (p *Publisher) Publish(ctx context.Context, rec *keytrailv1.Record) (*Pending, error) {
 	x := &Pending{done: make(chan struct{})}
 	if err := p.take(ctx, rec, x); err != nil {
@@ -190,15 +191,18 @@ func (p *Publisher) take(ctx context.Context, rec *keytrailv1.Record, x *Pending
 
 // encode fills x.item, or says why the record cannot be sent.
 func (x *Pending) encode(rec *keytrailv1.Record) *keytrailv1.PublishResult {
+	if p := record.CheckSecrets(rec); p != nil {
+		return rejected(rec, p.Code, p.Field, p.Message)
+	}
 	item, err := encodeItem(rec)
 	if err != nil {
-		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_INVALID_VALUE,
+		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_INVALID_VALUE, "",
 			"the record cannot be encoded: a text in it is not valid UTF-8")
 	}
 	// The overhead of an item is a few bytes; only what is near the limit needs
 	// to be measured exactly.
 	if len(item) > record.MaxBytes && itemRecordBytes(item) > record.MaxBytes {
-		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_TOO_LARGE,
+		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_TOO_LARGE, "",
 			fmt.Sprintf("the record is over %d bytes", record.MaxBytes))
 	}
 	x.item = item
@@ -206,10 +210,10 @@ func (x *Pending) encode(rec *keytrailv1.Record) *keytrailv1.PublishResult {
 }
 
 // rejected is the result that the bus would give.
-func rejected(rec *keytrailv1.Record, code keytrailv1.RejectionCode, message string) *keytrailv1.PublishResult {
+func rejected(rec *keytrailv1.Record, code keytrailv1.RejectionCode, field, message string) *keytrailv1.PublishResult {
 	result := &keytrailv1.PublishResult{
 		Status:    keytrailv1.PublishStatus_PUBLISH_STATUS_REJECTED,
-		Rejection: &keytrailv1.Rejection{Code: code, Message: message},
+		Rejection: &keytrailv1.Rejection{Code: code, Field: field, Message: message},
 	}
 	if id := rec.GetEventId(); utf8.ValidString(id) && id != "" {
 		result.EventIds = []string{id}

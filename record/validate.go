@@ -52,6 +52,7 @@ const (
 	codeInvalid   = keytrailv1.RejectionCode_REJECTION_CODE_INVALID_VALUE
 	codeTooLarge  = keytrailv1.RejectionCode_REJECTION_CODE_TOO_LARGE
 	codeOther     = keytrailv1.RejectionCode_REJECTION_CODE_OTHER_SOURCE
+	codeSecret    = keytrailv1.RejectionCode_REJECTION_CODE_SECRET
 )
 
 // Validate returns the first problem for which the bus does not store r, nil
@@ -82,7 +83,10 @@ func Validate(r *keytrailv1.Record, p Policy) *Problem {
 			return problem
 		}
 	}
-	return checkValues(r, p)
+	if problem := checkValues(r, p); problem != nil {
+		return problem
+	}
+	return CheckSecrets(r)
 }
 
 // checkValues checks what single fields hold.

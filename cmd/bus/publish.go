@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/keytrail/keytrail/client"
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/internal/show"
 	"github.com/keytrail/keytrail/record"
 	"golang.org/x/term"
 	"google.golang.org/protobuf/proto"
@@ -263,6 +264,10 @@ func rejectionOf(res *keytrailv1.PublishResult, rec *keytrailv1.Record, name str
 		File: name, Record: number, Field: rej.GetField(), Reason: rej.GetMessage(),
 		Code: strings.TrimPrefix(rej.GetCode().String(), "REJECTION_CODE_"),
 	}
+	// What must not be in a log must not be in a file of rejects either.
+	if rej.GetCode() == keytrailv1.RejectionCode_REJECTION_CODE_SECRET {
+		return out
+	}
 	if text, err := record.AppendJSON(nil, rec); err == nil {
 		out.Event = text
 	}
@@ -274,12 +279,12 @@ func (r *publishRun) reject(rej rejection) {
 	defer r.mu.Unlock()
 	r.rejected++
 	if r.rejects == nil {
-		field := rej.Field
-		if field != "" {
-			field += ": "
+		field := ""
+		if rej.Field != "" {
+			field = show.Text(rej.Field) + ": "
 		}
 		r.clearLocked()
-		fmt.Fprintf(r.program.stderr, "rejected: %s record %d: %s%s\n", rej.File, rej.Record, field, rej.Reason)
+		fmt.Fprintf(r.program.stderr, "rejected: %s record %d: %s%s\n", show.Text(rej.File), rej.Record, field, show.Text(rej.Reason))
 		return
 	}
 	type line struct {
@@ -360,7 +365,7 @@ func (r *publishRun) progress(files int) (stop func()) {
 			case <-tick.C:
 				r.mu.Lock()
 				in := r.published + r.duplicate + r.rejected
-				fmt.Fprintf(f, "\r\x1b[K%d records in, %.0f/s, %d rejected; %s", in, float64(in)/time.Since(start).Seconds(), r.rejected, filepath.Base(r.file))
+				fmt.Fprintf(f, "\r\x1b[K%d records in, %.0f/s, %d rejected; %s", in, float64(in)/time.Since(start).Seconds(), r.rejected, show.Text(filepath.Base(r.file)))
 				r.onLine = true
 				r.mu.Unlock()
 			case <-done:

@@ -178,6 +178,10 @@ const (
 	RejectionCode_REJECTION_CODE_LOG_FULL RejectionCode = 7
 	// The log did not acknowledge in time; for status NOT_STORED.
 	RejectionCode_REJECTION_CODE_LOG_UNAVAILABLE RejectionCode = 8
+	// The record holds, under a name of the KMS API, what must never be in a
+	// log: key material, data or its ciphertext, signatures, tokens, credentials. `field` says
+	// where. Remove it where records are made, and treat it as exposed.
+	RejectionCode_REJECTION_CODE_SECRET RejectionCode = 9
 )
 
 // Enum value maps for RejectionCode.
@@ -192,6 +196,7 @@ var (
 		6: "REJECTION_CODE_CONFLICT",
 		7: "REJECTION_CODE_LOG_FULL",
 		8: "REJECTION_CODE_LOG_UNAVAILABLE",
+		9: "REJECTION_CODE_SECRET",
 	}
 	RejectionCode_value = map[string]int32{
 		"REJECTION_CODE_UNSPECIFIED":     0,
@@ -203,6 +208,7 @@ var (
 		"REJECTION_CODE_CONFLICT":        6,
 		"REJECTION_CODE_LOG_FULL":        7,
 		"REJECTION_CODE_LOG_UNAVAILABLE": 8,
+		"REJECTION_CODE_SECRET":          9,
 	}
 )
 
@@ -849,7 +855,7 @@ const file_keytrail_v1_ingest_proto_rawDesc = "" +
 	"\x18PUBLISH_STATUS_DUPLICATE\x10\x04\x12\x1b\n" +
 	"\x17PUBLISH_STATUS_CONFLICT\x10\x05\x12\x1b\n" +
 	"\x17PUBLISH_STATUS_REJECTED\x10\x06\x12\x1d\n" +
-	"\x19PUBLISH_STATUS_NOT_STORED\x10\a*\xaf\x02\n" +
+	"\x19PUBLISH_STATUS_NOT_STORED\x10\a*\xca\x02\n" +
 	"\rRejectionCode\x12\x1e\n" +
 	"\x1aREJECTION_CODE_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cREJECTION_CODE_MISSING_FIELD\x10\x01\x12\x1d\n" +
@@ -859,7 +865,8 @@ const file_keytrail_v1_ingest_proto_rawDesc = "" +
 	"\x1bREJECTION_CODE_OTHER_SOURCE\x10\x05\x12\x1b\n" +
 	"\x17REJECTION_CODE_CONFLICT\x10\x06\x12\x1b\n" +
 	"\x17REJECTION_CODE_LOG_FULL\x10\a\x12\"\n" +
-	"\x1eREJECTION_CODE_LOG_UNAVAILABLE\x10\b2\xb1\x01\n" +
+	"\x1eREJECTION_CODE_LOG_UNAVAILABLE\x10\b\x12\x19\n" +
+	"\x15REJECTION_CODE_SECRET\x10\t2\xb1\x01\n" +
 	"\rIngestService\x12D\n" +
 	"\aPublish\x12\x1b.keytrail.v1.PublishRequest\x1a\x1c.keytrail.v1.PublishResponse\x12Z\n" +
 	"\rPublishStream\x12!.keytrail.v1.PublishStreamRequest\x1a\".keytrail.v1.PublishStreamResponse(\x010\x01B9Z7github.com/keytrail/keytrail/gen/keytrail/v1;keytrailv1b\x06proto3"

@@ -1,0 +1,128 @@
+package record_test
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/record"
+)
+
+const minimal = `"eventID":"1","eventName":"Decrypt","eventSource":"kms.amazonaws.com","eventTime":"2026-11-24T10:00:00Z"`
+
+var secretTests = []struct {
+	name, members string
+	field         string // "": no secret
+}{
+	{"none", `"requestParameters":{"keyId":"a","encryptionAlgorithm":"SYMMETRIC_DEFAULT"},"responseElements":null`, ""},
+	{"plaintext sent", `"requestParameters":{"keyId":"a","plaintext":"c2VjcmV0"}`, "requestParameters.plaintext"},
+	{"plaintext answered", `"responseElements":{"plaintext":"c2VjcmV0"}`, "responseElements.plaintext"},
+	{"as the API spells it", `"requestParameters":{"Plaintext":"c2VjcmV0"}`, "requestParameters.Plaintext"},
+	{"shouted", `"requestParameters":{"PLAINTEXT":"c2VjcmV0"}`, "requestParameters.PLAINTEXT"},
+	{"escaped", `"requestParameters":{"pl\u0061intext":"c2VjcmV0"}`, `requestParameters.pl\u0061intext`},
+	{"null", `"responseElements":{"plaintext":null,"ciphertextBlob":null}`, ""},
+	{"deep", `"requestParameters":{"a":[{"b":{}},{"c":{"rawSecretAccessKey":"s"}}]}`, "requestParameters.a[1].c.rawSecretAccessKey"},
+	{"a credential", `"requestParameters":{"xksProxyAuthenticationCredential":{"accessKeyId":"x"}}`, "requestParameters.xksProxyAuthenticationCredential"},
+	{"grant tokens", `"requestParameters":{"grantTokens":["t"]}`, "requestParameters.grantTokens"},
+	{"additional data", `"additionalEventData":{"recipient":{"attestationDocument":"d"}}`, "additionalEventData.recipient.attestationDocument"},
+	{"service event", `"serviceEventDetails":{"plaintext":"d"}`, "serviceEventDetails.plaintext"},
+	{"beside the record", `"plaintext":"d"`, "plaintext"},
+	{"message of Sign", `"requestParameters":{"message":"d"}`, "requestParameters.message"},
+	{"message elsewhere", `"additionalEventData":{"message":"hello"},"errorMessage":"plaintext"`, ""},
+	{"names that callers choose", `"requestParameters":{"encryptionContext":{"plaintext":"a","message":"b"},"constraints":{"encryptionContextSubset":{"mac":"c"}}}`, ""},
+	{"tags", `"requestParameters":{"tags":[{"tagKey":"message","tagValue":"signature"}]}`, ""},
+	{"a value like a name", `"requestParameters":{"keyId":"plaintext"}`, ""},
+	{"a long name", `"requestParameters":{"` + strings.Repeat("x", 500) + `":{"plaintext":"d"}}`, "requestParameters." + strings.Repeat("x", 500) + ".plaintext"},
+}
+
+func TestCheckSecrets(t *testing.T) {
+	for _, tt := range secretTests {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := record.FromJSON([]byte("{" + minimal + "," + tt.members + "}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := record.Validate(r, record.Policy{})
+			switch {
+			case tt.field == "" && p != nil:
+				t.Errorf("refused: %v", p)
+			case tt.field != "" && (p == nil || p.Code != keytrailv1.RejectionCode_REJECTION_CODE_SECRET || p.Field != tt.field):
+				t.Errorf("got %v, want SECRET at %s", p, tt.field)
+			}
+		})
+	}
+}
+
+func TestOtherSourcesSecrets(t *testing.T) {
+	r, err := record.FromJSON([]byte(`{"eventID":"1","eventName":"Publish","eventSource":"sns.amazonaws.com","eventTime":"2026-11-24T10:00:00Z","requestParameters":{"message":"m"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := record.Validate(r, record.Policy{AllSources: true}); p != nil {
+		t.Errorf("a record of another service: %v", p)
+	}
+}
+
+// FuzzCheckSecrets holds the search to one over decoded JSON.
+func FuzzCheckSecrets(f *testing.F) {
+	for _, tt := range secretTests {
+		f.Add("{" + tt.members + "}")
+	}
+	secrets := strings.Fields("plaintext ciphertextblob ciphertextforrecipient privatekeyplaintext privatekeyciphertextblob sharedsecret importtoken " +
+		"encryptedkeymaterial granttoken granttokens keystorepassword xksproxyauthenticationcredential rawsecretaccesskey attestationdocument")
+	contexts := strings.Fields("encryptioncontext sourceencryptioncontext destinationencryptioncontext encryptioncontextequals encryptioncontextsubset")
+	ascii := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if 'A' <= r && r <= 'Z' {
+				return r + 'a' - 'A'
+			}
+			return r
+		}, s)
+	}
+	var holds func(v any, data bool) bool
+	holds = func(v any, data bool) bool {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, name := range slices.Sorted(maps.Keys(v)) {
+				low := ascii(name)
+				if slices.Contains(contexts, low) {
+					continue
+				}
+				bad := slices.Contains(secrets, low) || data && (low == "message" || low == "mac" || low == "signature")
+				if bad && v[name] != nil || holds(v[name], data) {
+					return true
+				}
+			}
+		case []any:
+			return slices.ContainsFunc(v, func(e any) bool { return holds(e, data) })
+		}
+		return false
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := record.FromJSON([]byte(text))
+		if err != nil {
+			return
+		}
+		source := record.EventSource
+		r.EventSource = &source
+		want := false
+		for _, part := range []struct {
+			text []byte
+			data bool
+		}{{r.GetRequestParameters(), true}, {r.GetResponseElements(), true}, {r.GetAdditionalEventData(), false}, {r.GetServiceEventDetails(), false}, {r.GetVerbatim(), false}} {
+			var v any
+			if len(part.text) > 0 {
+				if err := json.Unmarshal(part.text, &v); err != nil {
+					return // deeper than encoding/json goes
+				}
+			}
+			want = want || holds(v, part.data)
+		}
+		if p := record.CheckSecrets(r); (p != nil) != want {
+			t.Errorf("%s: got %v, want a secret: %t", text, p, want)
+		}
+	})
+}
