@@ -66,7 +66,7 @@ func (p *program) run(ctx context.Context) int {
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("bus"),
-		kong.Description("Keytrail: a streaming audit-event bus for key management services."),
+		kong.Description("Keytrail: a streaming audit-event bus for key management services. Bad usage ends with status 64, other failures with 1; publish has more to say."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(p.stdout, p.stderr),
