@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -60,8 +61,8 @@ type Result struct {
 // Ticket stands for entries on their way.
 type Ticket struct{ sub *submission }
 
-// Done is closed when every entry has its result. It always is, within the
-// acknowledgement timeout or so.
+// Done is closed when every entry has its result. It always is: each window
+// before it takes the acknowledgement timeout at most.
 func (t Ticket) Done() <-chan struct{} { return t.sub.done }
 
 // Results waits for the results, one for each entry, in order.
@@ -97,6 +98,9 @@ func (s *submission) resolve(i int, r Result) {
 // their way. It blocks while too much is, until ctx ends. Each entry must have an
 // event ID.
 func (l *Log) Submit(ctx context.Context, entries []Entry) (Ticket, error) {
+	if err := l.Fault(); err != nil {
+		return Ticket{}, err
+	}
 	s := &submission{
 		entries: entries,
 		keys:    make([]eventKey, len(entries)),
@@ -263,6 +267,10 @@ func (w *window) place(s *submission, i int) {
 	w.bytes += len(e.encoded)
 }
 
+// neverAgain keeps nats.go from sending a message again by itself when no stream
+// answers: what was sent after it would overtake it.
+var neverAgain = jetstream.WithRetryAttempts(0)
+
 // publish sends the window's messages and reports whether any is on its way.
 func (w *window) publish() bool {
 	l := w.log
@@ -277,7 +285,7 @@ func (w *window) publish() bool {
 		return false
 	}
 	for _, m := range w.messages {
-		m.future, m.err = l.js.PublishMsgAsync(&nats.Msg{Subject: m.subject, Data: m.data})
+		m.future, m.err = l.js.PublishMsgAsync(&nats.Msg{Subject: m.subject, Data: m.data}, neverAgain)
 	}
 	return true
 }
@@ -287,6 +295,7 @@ func (w *window) complete() {
 	l := w.log
 	now := time.Now
 	var doubt []*message
+	answers := make(map[jetstream.ErrorCode]error) // refusal asks the server: once for each kind is enough
 	for _, m := range w.messages {
 		if m.err != nil { // never sent
 			w.failAll(m, l.unavailable(m.err))
@@ -299,7 +308,12 @@ func (w *window) complete() {
 			var refused *jetstream.APIError
 			switch {
 			case errors.As(err, &refused):
-				w.failAll(m, l.refusal(refused, m))
+				if why, known := answers[refused.ErrorCode]; known {
+					w.failAll(m, why)
+					continue
+				}
+				answers[refused.ErrorCode] = l.refusal(refused, m)
+				w.failAll(m, answers[refused.ErrorCode])
 			case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
 				w.failAll(m, l.unavailable(err))
 			default:
@@ -319,6 +333,9 @@ func (w *window) complete() {
 
 func (w *window) stored(m *message, seq uint64, at time.Time) {
 	l := w.log
+	if seq <= w.after { // a later publish has an earlier place
+		l.wentBack(w.after, seq)
+	}
 	for {
 		old := l.acked.Load()
 		if seq <= old || l.acked.CompareAndSwap(old, seq) {
@@ -394,8 +411,7 @@ func (l *Log) refusal(e *jetstream.APIError, m *message) error {
 // askAgain is how long search waits for an answer.
 const askAgain = 2 * time.Second
 
-// search finds out which messages in doubt were stored after all: everything
-// that this bus sent before lies before the log's end as seen now. It tries
+// search finds out which messages in doubt were stored after all. It tries
 // until it knows, or the log is closed.
 func (l *Log) search(after uint64, doubt []*message) {
 	wanted := make(map[eventKey]bool)
@@ -422,6 +438,13 @@ func (l *Log) findStored(after uint64, wanted map[eventKey]bool) (found int, err
 	// A question to a leader that is gone is never answered: ask again soon.
 	ctx, cancel := context.WithTimeout(l.stopped, askAgain)
 	defer cancel()
+	// The stream takes messages from a queue of its own, in which those in doubt may
+	// still be. A message that it must refuse comes after all of them.
+	_, err = l.js.Publish(ctx, SubjectRoot+".-.-.-.-", nil, jetstream.WithExpectLastSequence(math.MaxInt64), jetstream.WithRetryAttempts(0))
+	var refused *jetstream.APIError
+	if !errors.As(err, &refused) || refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence && refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
+		return 0, fmt.Errorf("waiting for the stream's queue: %w", err)
+	}
 	info, err := l.stream.Info(ctx)
 	if err != nil {
 		return 0, err

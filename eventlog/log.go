@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keytrail/keytrail/record"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
@@ -42,6 +43,9 @@ type Log struct {
 	// acked is the highest sequence that JetStream has acknowledged to this bus
 	// or that the log held when it was opened.
 	acked atomic.Uint64
+
+	fault atomic.Pointer[error] // see Fault; set once
+	lost  chan struct{}         // see Lost
 
 	// refusing is why the log takes no records, or nil.
 	refusing atomic.Pointer[string]
@@ -79,6 +83,9 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 			st.close()
 		}
 	}()
+	if got, need := st.conn.MaxPayload(), int64(record.MaxBytes+MaxSubject+1024); got < need {
+		return nil, fmt.Errorf("NATS takes messages of at most %d bytes, and a record may need %d: set its max_payload higher", got, need)
+	}
 	if cfg.DiskReserve, err = diskReserve(cfg); err != nil {
 		return nil, err
 	}
@@ -96,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		room:    semaphore.NewWeighted(cfg.PendingBytes),
 		queue:   make(chan *submission, 1024),
 		windows: make(chan struct{}, windowsInFlight),
+		lost:    make(chan struct{}),
 	}
 	if l.stream, l.inc, err = openStream(ctx, cfg, js); err != nil {
 		return nil, err
@@ -141,6 +149,9 @@ func (l *Log) Cursor(p Position) string { return string(AppendCursor(nil, l.inc,
 
 // Ready says why the log takes no records now; nil when it does.
 func (l *Log) Ready() error {
+	if err := l.Fault(); err != nil {
+		return err
+	}
 	if why := l.refusing.Load(); why != nil {
 		return fmt.Errorf("%w: %s", ErrFull, *why)
 	}
@@ -156,7 +167,7 @@ func (l *Log) unavailable(err error) error {
 	if st := l.storage.conn.Status(); st != nats.CONNECTED {
 		return fmt.Errorf("%w: NATS is %v", ErrUnavailable, st)
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %v", ErrUnavailable, err)
 }
 
 // Durability is what an acknowledgement of this log means.
@@ -237,6 +248,9 @@ type Info struct {
 func (l *Log) Info(ctx context.Context) (*Info, error) {
 	info, err := l.stream.Info(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, l.unavailable(err)
 	}
 	out := &Info{
@@ -287,12 +301,12 @@ func (l *Log) Trim(ctx context.Context, t time.Time) (messages, bytes uint64, er
 	if cfg.Metadata == nil {
 		cfg.Metadata = map[string]string{}
 	}
-	cfg.Metadata[metaTrimmed] = strconv.FormatUint(to.Seq, 10)
+	cfg.Metadata[metaTrimmed] = strconv.FormatUint(max(to.Seq, before.Trimmed.Seq), 10)
 	if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
-		return 0, 0, fmt.Errorf("marking what is trimmed: %w", err)
+		return 0, 0, fmt.Errorf("marking what is trimmed: %w", l.unavailable(err))
 	}
 	if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(to.Seq)); err != nil {
-		return 0, 0, fmt.Errorf("trimming: %w", err)
+		return 0, 0, fmt.Errorf("trimming: %w", l.unavailable(err))
 	}
 	after, err := l.Info(ctx)
 	if err != nil {
@@ -323,12 +337,14 @@ func (i *Info) nearlyFull() bool {
 func (l *Log) watch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	warned := false
+	warned, short := false, 0
 	for {
+		acked := l.acked.Load()
 		ctx, cancel := context.WithTimeout(l.stopped, watchEvery)
 		info, err := l.Info(ctx)
 		cancel()
 		if err == nil {
+			short = l.checkEnd(acked, info, short)
 			l.metrics.observe(info)
 			l.checkRoom(info)
 			if info.nearlyFull() && !warned {

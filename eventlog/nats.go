@@ -51,6 +51,7 @@ func openStorage(cfg Config) (_ *storage, err error) {
 	opts := []nats.Option{
 		nats.Name("keytrail bus"),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // else two refusals close the connection for good
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.Timeout(connectTimeout),
 		// What is published while disconnected fails at once: a message that were sent after a reconnect could be stored

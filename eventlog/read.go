@@ -22,10 +22,10 @@ const (
 // or later; the head when there is none.
 func (l *Log) PositionAt(ctx context.Context, t time.Time) (Position, error) {
 	p, err := l.positionAt(ctx, t)
-	if err != nil {
-		return Position{}, l.unavailable(err)
+	if err != nil && ctx.Err() == nil {
+		err = l.unavailable(err)
 	}
-	return p, nil
+	return p, err
 }
 
 func (l *Log) positionAt(ctx context.Context, t time.Time) (Position, error) {
@@ -34,18 +34,27 @@ func (l *Log) positionAt(ctx context.Context, t time.Time) (Position, error) {
 		t = time.Unix(1, 0)
 	}
 	t = t.UTC()
-	chunk, err := l.get(ctx, directGet{Batch: 1, StartTime: &t})
-	if err != nil {
-		return Position{}, err
+	for {
+		// The end first: what is stored after this question is found by the next.
+		info, err := l.stream.Info(ctx)
+		if err != nil {
+			return Position{}, err
+		}
+		chunk, err := l.get(ctx, directGet{Batch: 1, StartTime: &t})
+		if err != nil {
+			return Position{}, err
+		}
+		if len(chunk) > 0 {
+			return Position{Seq: chunk[0].Seq}, nil
+		}
+		if info.Config.Replicas <= 1 || info.State.Msgs == 0 || info.State.LastTime.Before(t) {
+			return Position{Seq: info.State.LastSeq + 1}, nil
+		}
+		// The replica that answered is behind.
+		if err := pause(ctx, replicaWait); err != nil {
+			return Position{}, err
+		}
 	}
-	if len(chunk) > 0 {
-		return Position{Seq: chunk[0].Seq}, nil
-	}
-	info, err := l.stream.Info(ctx)
-	if err != nil {
-		return Position{}, err
-	}
-	return Position{Seq: info.State.LastSeq + 1}, nil
 }
 
 // Read returns the next batches from the message seq on, in order: as many as
@@ -132,6 +141,19 @@ func newBatch(seq uint64, stored time.Time, data []byte) *Batch {
 	return b
 }
 
+// replicaWait is how long to wait before asking again for what a replica does
+// not have yet.
+const replicaWait = 20 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // scan calls fn for each message from first to last that the log holds.
 func (l *Log) scan(ctx context.Context, first, last uint64, fn func(*Batch)) error {
 	for first <= last {
@@ -140,7 +162,18 @@ func (l *Log) scan(ctx context.Context, first, last uint64, fn func(*Batch)) err
 			return err
 		}
 		if len(chunk) == 0 {
-			return nil
+			// Either it is gone, or the replica that answered is behind.
+			info, err := l.stream.Info(ctx)
+			if err != nil {
+				return err
+			}
+			if info.Config.Replicas <= 1 || info.State.Msgs == 0 || info.State.FirstSeq > last {
+				return nil
+			}
+			if err := pause(ctx, replicaWait); err != nil {
+				return err
+			}
+			continue
 		}
 		for _, b := range chunk {
 			if b.Seq > last {
@@ -163,6 +196,8 @@ func (l *Log) Follow(ctx context.Context, seq uint64, fn func(*Batch) error) err
 	cons, err := l.js.OrderedConsumer(ctx, l.cfg.Stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:   max(1, seq),
+		// Without a bound it tries for ever, and Next does not heed ctx meanwhile.
+		MaxResetAttempts: 1,
 	})
 	if err != nil {
 		return l.unavailable(err)

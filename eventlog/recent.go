@@ -175,7 +175,7 @@ func (r *recent) rememberLocked(k eventKey, at storedAt, now time.Time) {
 		r.order.push(k, now)
 	}
 	r.stored[k] = at
-	for r.order.len() > r.maxIDs || now.Sub(r.order.oldest()) > r.maxAge {
+	for r.order.len() > 0 && (r.order.len() > r.maxIDs || now.Sub(r.order.oldest()) > r.maxAge) {
 		delete(r.stored, r.order.pop())
 	}
 }

@@ -125,7 +125,7 @@ func (s *Subscription) takeMessage(m *eventlog.Batch) bool {
 		return false
 	}
 	for i := range b.frames {
-		s.queue = append(s.queue, entry{frame: &b.frames[i]})
+		s.queue = append(s.queue, entry{frame: &b.frames[i], cost: len(b.frames[i].Encoded)})
 	}
 	s.queued += b.bytes
 	s.considered += uint64(considered)
@@ -147,11 +147,14 @@ func (s *Subscription) takeBatch(b *batch) bool {
 			continue
 		}
 		if s.opt.Filter.Match(&f.header) {
-			if len(s.queue) > 0 && s.queued+len(f.Encoded) > s.hub.cfg.QueueBytes {
+			e := entry{frame: f}
+			e.cost = s.costOf(e, b)
+			if len(s.queue) > 0 && s.queued+e.cost > s.hub.cfg.QueueBytes {
 				return false
 			}
-			s.queue = append(s.queue, entry{frame: f})
-			s.queued += len(f.Encoded)
+			s.queue = append(s.queue, e)
+			s.queued += e.cost
+			s.charged = b.seq
 		}
 		s.considered++
 		s.next = f.After
@@ -171,7 +174,8 @@ func (s *Subscription) queueGap(gap *Gap) {
 		part.From = s.next
 		gap = &part
 	}
-	s.queue = append(s.queue, entry{gap: gap})
+	s.queue = append(s.queue, entry{gap: gap, cost: gapCost})
+	s.queued += gapCost
 	s.next = gap.To
 }
 
@@ -202,6 +206,7 @@ func (s *Subscription) join(ctx context.Context) error {
 	case <-s.wake:
 	case <-s.timer.C:
 		s.due = true
+		return h.skipGone(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -17,15 +17,15 @@ import (
 
 // Defaults of [Config].
 const (
-	DefaultQueueBytes   = 1 << 20
+	DefaultQueueBytes   = 4 << 20
 	DefaultHistoryBytes = 64 << 20
 	DefaultReaders      = 8
 )
 
 // Config tunes a [Hub]. A zero field takes the default in its comment.
 type Config struct {
-	// QueueBytes bounds the queue of each subscription. A single larger record
-	// is queued alone. Default 1 MiB.
+	// QueueBytes bounds the memory that the queue of each subscription keeps; a record
+	// keeps its whole batch. A single larger batch is queued alone. Default 4 MiB.
 	QueueBytes int
 
 	// HistoryBytes is how much of the newest records the hub keeps in memory,
@@ -168,7 +168,7 @@ func (h *Hub) follow(ctx context.Context) {
 			wait = 0
 			return h.pump(ctx, m)
 		})
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || h.log.Fault() != nil {
 			return
 		}
 		h.cfg.Logger.Warn("reading the log; trying again", "error", err)
@@ -183,30 +183,62 @@ func (h *Hub) follow(ctx context.Context) {
 // pump takes the next message of the log. It never waits for a subscription.
 func (h *Hub) pump(ctx context.Context, m *eventlog.Batch) error {
 	b, records := frameBatch(h.log.Incarnation(), m, eventlog.Position{}, nil)
-	var hole *batch
-	if m.Seq > h.head.Seq { // only pump moves head
-		gap, err := h.gap(ctx, h.head, eventlog.Position{Seq: m.Seq})
-		if err != nil {
-			return err
-		}
-		hole = &batch{seq: m.Seq - 1, gap: gap}
+	if err := h.skipTo(ctx, eventlog.Position{Seq: m.Seq}); err != nil {
+		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if m.Seq < h.head.Seq {
-		return nil // seen before a reconnect
-	}
-	if hole != nil {
-		h.feedLocked(hole)
+		return nil // seen before a reconnect, or gone in the meantime
 	}
 	h.feedLocked(b)
 	h.pumped += uint64(records)
 	h.metrics.records.Add(float64(records))
+	h.movedLocked()
+	return nil
+}
+
+// skipTo moves the head to pos if it is before, with a gap: the log holds
+// nothing between.
+func (h *Hub) skipTo(ctx context.Context, pos eventlog.Position) error {
+	for {
+		h.mu.Lock()
+		head := h.head
+		h.mu.Unlock()
+		if pos.Compare(head) <= 0 {
+			return nil
+		}
+		gap, err := h.gap(ctx, head, pos)
+		if err != nil {
+			return err
+		}
+		h.mu.Lock()
+		if h.head == head {
+			h.feedLocked(&batch{seq: pos.Seq - 1, gap: gap})
+			h.movedLocked()
+			h.mu.Unlock()
+			return nil
+		}
+		h.mu.Unlock() // another was faster: look again
+	}
+}
+
+// skipGone moves the head past records that were removed before the hub had
+// read them, and after which none has come that would show it.
+func (h *Hub) skipGone(ctx context.Context) error {
+	info, err := h.log.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return h.skipTo(ctx, info.First)
+}
+
+// movedLocked wakes those that wait for the head to move.
+func (h *Hub) movedLocked() {
 	for s := range h.awaiting {
 		s.signal()
 	}
 	clear(h.awaiting)
-	return nil
 }
 
 // feedLocked adds b to the history and offers it to the subscriptions that are
@@ -223,14 +255,14 @@ func (h *Hub) feedLocked(b *batch) {
 	}
 	if b.gap != nil {
 		for s := range h.subs {
-			s.offer(entry{gap: b.gap}, b.gap.From, 0, b.before)
+			s.offer(entry{gap: b.gap}, b, b.gap.From, b.before)
 		}
 		return
 	}
 	for i := range b.frames {
 		f := &b.frames[i]
 		h.index.Match(&f.header, func(s *Subscription) {
-			s.offer(entry{frame: f}, f.before, len(f.Encoded), b.before+uint64(i))
+			s.offer(entry{frame: f}, b, f.before, b.before+uint64(i))
 		})
 	}
 }

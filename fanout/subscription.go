@@ -100,7 +100,8 @@ type Subscription struct {
 
 	mu       sync.Mutex // guards what follows
 	queue    []entry
-	queued   int // bytes of queue
+	queued   int    // bytes that queue keeps
+	charged  uint64 // the batch that was charged last
 	draining bool
 
 	// A subscription is live or behind. While it is live, everything before the hub's head is queued or did
@@ -118,7 +119,23 @@ type Subscription struct {
 type entry struct {
 	frame *Frame
 	gap   *Gap
+	cost  int // what it counts in queued
 }
+
+// costOf is what a queue pays for an entry of b: a frame keeps the memory of its whole batch, so the first one
+// of a batch pays for all.
+func (s *Subscription) costOf(e entry, b *batch) int {
+	switch {
+	case e.gap != nil:
+		return gapCost
+	case s.charged != b.seq:
+		return b.cost()
+	}
+	return 0
+}
+
+// gapCost is about what a gap takes of memory.
+const gapCost = 128
 
 // Subscribe adds a subscription. Close it.
 func (h *Hub) Subscribe(ctx context.Context, opt Options) (*Subscription, error) {
@@ -264,9 +281,11 @@ func (s *Subscription) take() (ev Event, behind, ok bool) {
 		s.matched += uint64(n)
 		s.hub.metrics.delivered.Add(float64(n))
 	}
+	for i := range n {
+		s.queued -= s.queue[i].cost
+	}
 	clear(s.queue[:n])
 	s.queue = s.queue[n:]
-	s.queued -= bytes
 	if len(s.queue) == 0 {
 		s.queue = nil
 	}
@@ -304,13 +323,14 @@ func (s *Subscription) checkpoint() (Event, bool) {
 // offer queues e, which is the next of a live subscription; the hub calls it,
 // with its mu held. It never blocks: with a full queue the subscription falls
 // behind, at the position before e. pumped is how many records the hub had seen before e.
-func (s *Subscription) offer(e entry, before eventlog.Position, bytes int, pumped uint64) {
+func (s *Subscription) offer(e entry, b *batch, before eventlog.Position, pumped uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.behind {
 		return
 	}
-	if len(s.queue) > 0 && s.queued+bytes > s.hub.cfg.QueueBytes {
+	e.cost = s.costOf(e, b)
+	if len(s.queue) > 0 && s.queued+e.cost > s.hub.cfg.QueueBytes {
 		s.behind = true
 		s.next = before
 		s.considered += pumped - s.joined
@@ -318,7 +338,8 @@ func (s *Subscription) offer(e entry, before eventlog.Position, bytes int, pumpe
 		return
 	}
 	s.queue = append(s.queue, e)
-	s.queued += bytes
+	s.queued += e.cost
+	s.charged = b.seq
 	s.signal()
 }
 

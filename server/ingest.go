@@ -86,20 +86,40 @@ func (s *ingest) publishStream(stream grpc.BidiStreamingServer[keytrailv1.Publis
 			}
 		case <-s.draining:
 			// What was taken is answered; what was not, the producer sends elsewhere.
-			r.closed.Store(true)
-			for {
-				select {
-				case j, open := <-jobs:
-					if !open {
-						return errDraining
-					}
-					if err := s.answer(stream, r, j); err != nil {
-						return err
-					}
-				default:
-					return errDraining
-				}
+			return s.answerTaken(stream, r, jobs)
+		}
+	}
+}
+
+// answerTaken answers what was taken from a stream, and ends it.
+func (s *ingest) answerTaken(stream grpc.BidiStreamingServer[keytrailv1.PublishStreamRequest, keytrailv1.PublishStreamResponse], r *receiver, jobs <-chan *job) error {
+	r.closed.Store(true)
+	for !r.taking.TryLock() {
+		// The receiver is taking a request: it queues its job, or ends.
+		select {
+		case j, open := <-jobs:
+			if !open {
+				return errDraining
 			}
+			if err := s.answer(stream, r, j); err != nil {
+				return err
+			}
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+	r.taking.Unlock() // it takes nothing more, so jobs holds all that is left
+	for {
+		select {
+		case j, open := <-jobs:
+			if !open {
+				return errDraining
+			}
+			if err := s.answer(stream, r, j); err != nil {
+				return err
+			}
+		default:
+			return errDraining
 		}
 	}
 }
@@ -134,12 +154,15 @@ type receiver struct {
 	jobs   chan<- *job // closed by run, after it has set err
 	err    error
 
+	// taking is held from the look at closed until the job is in jobs.
+	taking         sync.Mutex
 	closed         atomic.Bool  // take nothing more
 	records, bytes atomic.Int64 // unanswered
 }
 
 func (r *receiver) run() {
 	defer close(r.jobs)
+	defer func() { r.err = recovered(recover(), r.err) }()
 	last := uint64(0)
 	for first := true; ; first = false {
 		req, err := r.stream.Recv()
@@ -148,10 +171,6 @@ func (r *receiver) run() {
 		}
 		if err != nil {
 			r.err = err
-			return
-		}
-		if r.closed.Load() {
-			r.err = errDraining
 			return
 		}
 		if !first && req.GetNumber() <= last {
@@ -164,18 +183,30 @@ func (r *receiver) run() {
 			r.err = errOverCredit
 			return
 		}
-		j, err := r.ingest.submit(r.stream.Context(), req.GetItems(), req.GetRequire())
-		if err != nil {
-			r.err = err
+		if r.err = r.take(req, bytes); r.err != nil {
 			return
 		}
-		j.number, j.bytes = req.GetNumber(), bytes
-		select {
-		case r.jobs <- j:
-		case <-r.stream.Context().Done(): // the handler has returned
-			r.err = r.stream.Context().Err()
-			return
-		}
+	}
+}
+
+// take submits a request and queues its job, unless the stream takes nothing
+// more.
+func (r *receiver) take(req *keytrailv1.PublishStreamRequest, bytes int64) error {
+	r.taking.Lock()
+	defer r.taking.Unlock()
+	if r.closed.Load() {
+		return errDraining
+	}
+	j, err := r.ingest.submit(r.stream.Context(), req.GetItems(), req.GetRequire())
+	if err != nil {
+		return err
+	}
+	j.number, j.bytes = req.GetNumber(), bytes
+	select {
+	case r.jobs <- j:
+		return nil
+	case <-r.stream.Context().Done(): // the handler has returned
+		return r.stream.Context().Err()
 	}
 }
 

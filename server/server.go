@@ -78,7 +78,7 @@ type Server struct {
 	logger *slog.Logger
 
 	serving sync.WaitGroup
-	failed  chan error // one slot: why a listener stopped by itself
+	failed  chan error // a slot for each cause: why the server can't go on
 
 	draining  chan struct{} // closed when Drain begins
 	drainOnce sync.Once
@@ -107,7 +107,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	cfg.Log.Logger, cfg.Log.Registerer = cfg.Logger, cfg.Registry
 	cfg.Hub.Logger, cfg.Hub.Registerer = cfg.Logger, cfg.Registry
 
-	s := &Server{logger: cfg.Logger, failed: make(chan error, 2), draining: make(chan struct{})}
+	s := &Server{logger: cfg.Logger, failed: make(chan error, 3), draining: make(chan struct{})}
 	if s.log, err = eventlog.Open(ctx, cfg.Log); err != nil {
 		return nil, err
 	}
@@ -133,6 +133,13 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	reflection.Register(s.grpc)
 
 	s.serving.Go(func() {
+		select {
+		case <-s.log.Lost():
+			s.failed <- s.log.Fault()
+		case <-s.draining:
+		}
+	})
+	s.serving.Go(func() {
 		if err := s.grpc.Serve(cfg.GRPC); err != nil {
 			s.failed <- fmt.Errorf("gRPC: %w", err)
 		}
@@ -148,7 +155,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	return s, nil
 }
 
-// Failed delivers the error of a listener that stopped by itself.
+// Failed delivers why the server can't go on: a listener that stopped by itself, or a
+// log that went back. Drain it then.
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Log is the server's log.

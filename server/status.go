@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/keytrail/keytrail/eventlog"
@@ -52,6 +54,9 @@ func toStatus(log *eventlog.Log, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	// Before contexts, for it may be about one of the bus' own.
+	case errors.Is(err, eventlog.ErrUnavailable), errors.Is(err, eventlog.ErrClosed), errors.Is(err, fanout.ErrClosed), errors.Is(err, errDraining):
+		return withDetails(codes.Unavailable, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryUnavailable)})
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
 	case errors.As(err, &bad):
@@ -60,7 +65,7 @@ func toStatus(log *eventlog.Log, err error) error {
 		return badRequest(badFilter.Field, badFilter.Message)
 	case errors.Is(err, eventlog.ErrCursorSyntax):
 		return badRequest("cursor", err.Error())
-	case errors.Is(err, eventlog.ErrOtherLog), errors.Is(err, fanout.ErrAhead):
+	case errors.Is(err, eventlog.ErrOtherLog), errors.Is(err, fanout.ErrAhead), errors.Is(err, eventlog.ErrWentBack):
 		return status.Error(codes.DataLoss, err.Error())
 	case errors.As(err, &expired):
 		return withDetails(codes.OutOfRange, expired.Error()+": start there, or allow a gap", &errdetails.ErrorInfo{
@@ -77,8 +82,6 @@ func toStatus(log *eventlog.Log, err error) error {
 		return status.Error(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, eventlog.ErrFull):
 		return withDetails(codes.ResourceExhausted, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryFull)})
-	case errors.Is(err, eventlog.ErrUnavailable), errors.Is(err, eventlog.ErrClosed), errors.Is(err, fanout.ErrClosed), errors.Is(err, errDraining):
-		return withDetails(codes.Unavailable, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryUnavailable)})
 	}
 	if _, ok := status.FromError(err); ok {
 		return err
@@ -101,4 +104,14 @@ func withDetails(code codes.Code, message string, details ...protoadapt.MessageV
 		return status.Error(code, message)
 	}
 	return st.Err()
+}
+
+// recovered is err, or the error for a panic: for the goroutines of a handler, which
+// the interceptor that recovers does not see.
+func recovered(panicked any, err error) error {
+	if panicked == nil {
+		return err
+	}
+	slog.Error("a handler panicked", "panic", panicked, "stack", string(debug.Stack()))
+	return status.Error(codes.Internal, "internal error; the bus has logged it")
 }

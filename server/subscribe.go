@@ -54,7 +54,9 @@ func (s *subscribe) Subscribe(req *keytrailv1.SubscribeRequest, stream grpc.Serv
 	ended := make(chan error, 1)
 	s.senders.Go(func() {
 		defer sub.Close()
-		ended <- s.send(sub, stream)
+		var err error
+		defer func() { ended <- recovered(recover(), err) }()
+		err = s.send(sub, stream)
 	})
 	select {
 	case err := <-ended:
