@@ -142,36 +142,20 @@ func TestWentBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.start()
-	tick := time.Tick(10 * time.Millisecond)
-	ready := func() {
-		t.Helper()
-		for limit := time.After(30 * time.Second); l.Ready() != nil; {
-			select {
-			case <-tick:
-			case <-limit:
-				t.Fatalf("the log is not ready: %v", l.Ready())
-			}
+	for i := range 3 {
+		e := entry(t, fmt.Sprint("b", i), "Decrypt", keyARN(1))
+		for submit(t, l, e)[0].Status == StatusFailed { // until the connection is back
 		}
 	}
-	ready()
-	for i := range 3 {
-		if r := submit(t, l, entry(t, fmt.Sprint("b", i), "Decrypt", keyARN(1)))[0]; r.Status != StatusStored {
-			t.Fatal(r.Err)
-		}
+	if got := stored(t, l); len(got) != 4 {
+		t.Fatalf("the log holds %v", got)
 	}
 	cursor := l.Cursor(Position{Seq: 5})
 	inc := l.Incarnation()
 	n.stop()
 	n.opts.StoreDir = old
 	n.start()
-	ready()
-	ticket, err := l.Submit(t.Context(), []Entry{entry(t, "c", "Decrypt", keyARN(1))})
-	if err == nil {
-		if _, err := ticket.Results(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	<-l.Lost()
+	<-l.Lost() // also without a publish that would show it
 	if err := l.Ready(); !errors.Is(err, ErrWentBack) {
 		t.Errorf("Ready: %v, want ErrWentBack", err)
 	}
