@@ -47,21 +47,17 @@ func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	run := &publishRun{program: p, newIDs: c.NewEventIDs}
-	if c.Rejects != "" {
-		if run.rejects, err = os.OpenFile(c.Rejects, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); err != nil {
-			return fmt.Errorf("--rejects: %w", err)
-		}
-		defer func() { err = errors.Join(err, run.rejects.Close()) }()
-		// The file may be an old one of another mode, and records are confidential.
-		if err := run.rejects.Chmod(0o600); err != nil {
-			return fmt.Errorf("--rejects: %w", err)
-		}
-	}
-	conn, err := c.dial(ctx)
+	conn, err := c.dial(ctx) // before the file of rejects is touched
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	if c.Rejects != "" {
+		if run.rejects, err = openRejects(c.Rejects, files); err != nil {
+			return fmt.Errorf("--rejects: %w", err)
+		}
+		defer func() { err = errors.Join(err, run.rejects.Close()) }()
+	}
 	pub, err := conn.NewPublisher(client.PublisherConfig{
 		BatchRecords: 1000,
 		RetryFor:     c.RetryFor,
@@ -88,9 +84,34 @@ func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
 	}
 	stopProgress()
 	if skipped > 0 {
-		fmt.Fprintf(p.stderr, "skipped %d files that are not named like CloudTrail logs\n", skipped)
+		fmt.Fprintf(p.stderr, "skipped %d entries that are no files named like CloudTrail logs\n", skipped)
 	}
 	return run.finish(ctx, c.Rejects)
+}
+
+// openRejects opens an empty file of rejects, which must not be one of those to
+// publish. Only a regular file is emptied and made private: records are
+// confidential, and an old file may have another mode; a device is not ours to change.
+func openRejects(name string, inputs []string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	for _, in := range inputs {
+		if other, err := os.Stat(in); err == nil && os.SameFile(info, other) {
+			return nil, errors.Join(fmt.Errorf("%s is also to be published: choose another file", name), f.Close())
+		}
+	}
+	if info.Mode().IsRegular() {
+		if err := errors.Join(f.Chmod(0o600), f.Truncate(0)); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
 }
 
 // expand finds the files to publish. Folders are walked in the order of their
@@ -109,12 +130,17 @@ func expand(paths []string) (files []string, skipped int, err error) {
 			files = append(files, path)
 			continue
 		}
-		err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		// WalkDir does not follow a link, also not the one that was named.
+		root, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return nil, 0, err
+		}
+		err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return err
 			case d.IsDir():
-			case d.Type().IsRegular() && isLog(name):
+			case isLog(name) && isFile(name, d):
 				files = append(files, name)
 			default:
 				skipped++
@@ -126,6 +152,15 @@ func expand(paths []string) (files []string, skipped int, err error) {
 		}
 	}
 	return files, skipped, nil
+}
+
+// isFile reports whether an entry of a folder is a regular file, or a link to one.
+func isFile(name string, d fs.DirEntry) bool {
+	if d.Type()&fs.ModeSymlink == 0 {
+		return d.Type().IsRegular()
+	}
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 func isLog(name string) bool {

@@ -121,7 +121,7 @@ func TestFolders(t *testing.T) {
 		}
 	}
 	r := must(t, 0, "bus", "publish", b.to, dir)
-	if r.out != "published=5 duplicate=0 rejected=0\n" || !strings.Contains(r.err, "skipped 1 files") {
+	if r.out != "published=5 duplicate=0 rejected=0\n" || !strings.Contains(r.err, "skipped 1 entries") {
 		t.Errorf("publish says %q %q", r.out, r.err)
 	}
 	r = must(t, 0, "bus", "publish", b.to, filepath.Join(dir, "readme.txt")) // named, so taken
