@@ -79,10 +79,10 @@ const (
 	atStart     mode = iota // nothing read yet
 	betweenTop              // between objects at the top level
 	inBadLine               // in bad text at the top level
-	inLongTop               // in an object at the top level that is too long
+	inLongTop               // in an object at the top level that is too long or deep
 	firstInList             // after the [ of Records
 	inList                  // after an element of Records
-	inLongEntry             // in an element of Records that is too long
+	inLongEntry             // in an element of Records that is too long or deep
 	afterList               // after the ] of Records
 )
 
@@ -198,12 +198,17 @@ func (r *Reader) start() error {
 // comes next has one. Members before it are skipped.
 func (r *Reader) enterList() bool {
 	for {
-		n, err := findList(r.in.unread())
+		text := r.in.unread()
+		deep := deepAt(text)
+		if deep >= 0 {
+			text = text[:deep] // the list begins before that, or there is none
+		}
+		n, err := findList(text)
 		if err == nil {
 			r.in.advance(n)
 			return n > 0
 		}
-		if !errors.Is(err, io.ErrUnexpectedEOF) || !r.in.grow() {
+		if deep >= 0 || !errors.Is(err, io.ErrUnexpectedEOF) || !r.in.grow() {
 			return false // the record's own decoding tells what is wrong
 		}
 	}
@@ -257,6 +262,9 @@ func (r *Reader) top() (*keytrailv1.Record, error) {
 	switch {
 	case found:
 		return nil, r.bad(err, next)
+	case errors.Is(err, errTooDeep):
+		r.mode = inLongTop
+		return nil, r.bad(err, 0)
 	case len(r.in.unread()) <= MaxTextBytes && cut:
 		return nil, r.fatal(err)
 	case len(r.in.unread()) <= MaxTextBytes:
@@ -303,6 +311,10 @@ func (r *Reader) element() (*keytrailv1.Record, error) {
 	}
 	if n, ok := r.extent(); ok {
 		return nil, r.bad(err, n)
+	}
+	if errors.Is(err, errTooDeep) {
+		r.mode = inLongEntry
+		return nil, r.bad(err, 0)
 	}
 	if len(r.in.unread()) > MaxTextBytes && errors.Is(err, io.ErrUnexpectedEOF) {
 		r.mode = inLongEntry
@@ -359,6 +371,9 @@ func (r *Reader) member() error {
 // decode decodes the record that comes next without passing it.
 func (r *Reader) decode() (*keytrailv1.Record, int, error) {
 	for {
+		if deepAt(r.in.unread()) >= 0 {
+			return nil, 0, errTooDeep
+		}
 		rec, n, err := decodePrefix(r.in.unread())
 		switch {
 		case err == nil && n > MaxTextBytes:
@@ -374,6 +389,9 @@ func (r *Reader) decode() (*keytrailv1.Record, int, error) {
 func (r *Reader) extent() (n int, ok bool) {
 	for {
 		text := r.in.unread()
+		if deepAt(text) >= 0 {
+			return 0, false
+		}
 		d := newDecoder(text)
 		d.reset(text, anyNames...)
 		_, err := d.json.ReadValue()
@@ -439,4 +457,35 @@ func isRecord(r *keytrailv1.Record) bool {
 		})
 	}
 	return found
+}
+
+// maxDepth is more than any record nests. Without it, each of many lines that open brackets and
+// never close them would be read to the end of the window: work that is quadratic in the file.
+const maxDepth = 100
+
+var errTooDeep = fmt.Errorf("nested over %d deep, or a line that was cut off", maxDepth)
+
+// deepAt returns where the first value of text nests deeper than maxDepth, or
+// -1. It looks at brackets and quotes alone.
+func deepAt(text []byte) int {
+	depth, quoted, escaped := 0, false, false
+	for i, c := range text {
+		switch {
+		case escaped:
+			escaped = false
+		case quoted:
+			escaped, quoted = c == '\\', c != '"' && c != '\n'
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return i
+			}
+		case c == '}' || c == ']':
+			if depth--; depth <= 0 {
+				return -1
+			}
+		}
+	}
+	return -1
 }
