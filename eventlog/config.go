@@ -110,6 +110,11 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Dir != "" && c.URL != "":
 		refuse("a data folder and a NATS URL are both set; the log is in one of them")
 	}
+	if c.URL != "" {
+		if err := checkURLs(c.URL); err != nil {
+			refuse("the NATS URL: %w", err)
+		}
+	}
 	if c.URL != "" && c.Listen != "" {
 		refuse("NATS listen address %s: only an embedded server listens", c.Listen)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -70,7 +71,7 @@ func openStorage(cfg Config) (_ *storage, err error) {
 			opts = append(opts, nats.UserCredentials(cfg.Creds))
 		}
 		if s.conn, err = nats.Connect(cfg.URL, opts...); err != nil {
-			return nil, fmt.Errorf("%w at %s (%v): start it, or give another --nats-url", ErrUnreachable, redact(cfg.URL), err)
+			return nil, fmt.Errorf("%w at %s (%v): start it, or give another --nats-url", ErrUnreachable, redact(cfg.URL), withoutURL(err))
 		}
 		return s, nil
 	}
@@ -314,6 +315,37 @@ func diskReserve(cfg Config) (int64, error) {
 		return 0, &fs.PathError{Op: "statfs", Path: cfg.Dir, Err: err}
 	}
 	return min(DefaultDiskReserve, int64(st.Blocks)*int64(st.Bsize)/20), nil
+}
+
+// errURL is for NATS URLs that do not parse. The parser's own words quote parts of them, which may be those of a
+// password.
+var errURL = errors.New("it is not a URL; special characters in a name or password are written as %XX")
+
+// withoutURL is err, unless that would quote a URL.
+func withoutURL(err error) error {
+	var quoting *url.Error
+	if errors.As(err, &quoting) {
+		return errURL
+	}
+	return err
+}
+
+// checkURLs says what is wrong with NATS URLs, without repeating them.
+func checkURLs(urls string) error {
+	for _, u := range strings.Split(urls, ",") {
+		u = strings.TrimSpace(u)
+		if !strings.Contains(u, "://") {
+			u = "nats://" + u // as the client reads it
+		}
+		parsed, err := url.Parse(u)
+		switch {
+		case err != nil:
+			return errURL
+		case parsed.Host == "":
+			return errors.New("it names no host; write nats://HOST:4222")
+		}
+	}
+	return nil
 }
 
 // redact drops names and passwords from NATS URLs.

@@ -62,6 +62,9 @@ func parseSize(text string) (size, error) {
 // useConfigFile adds the YAML file of --config, if there is one, as a source
 // of flag values below flags and environment.
 func useConfigFile(k *kong.Kong, kctx *kong.Context, p *program) error {
+	if err := refuseEmpty(kctx, p.args); err != nil {
+		return err
+	}
 	path, err := configPath(kctx)
 	if err != nil || path == "" {
 		return err
@@ -86,6 +89,28 @@ func useConfigFile(k *kong.Kong, kctx *kong.Context, p *program) error {
 		}
 		return v, nil
 	}))
+	return nil
+}
+
+// refuseEmpty refuses flags that are given without a value: it is a variable of the shell or
+// of a compose file that is not set, and a path would become the current folder.
+func refuseEmpty(kctx *kong.Context, args []string) error {
+	for _, flag := range kctx.Flags() {
+		if flag.IsBool() {
+			continue
+		}
+		for _, env := range flag.Envs {
+			if v, set := os.LookupEnv(env); set && v == "" {
+				return fmt.Errorf("%s is set and empty: give it a value, or unset it", env)
+			}
+		}
+		name := "--" + flag.Name
+		for i, arg := range args {
+			if arg == name+"=" || arg == name && i+1 < len(args) && args[i+1] == "" {
+				return fmt.Errorf("%s has no value: give one, or leave it out", name)
+			}
+		}
+	}
 	return nil
 }
 
@@ -141,8 +166,14 @@ func parseConfig(data []byte, known map[string]bool) (map[string]any, error) {
 			errs = append(errs, fmt.Errorf("line %d: key %q is there twice", key.Line, key.Value))
 		case value.Kind != yaml.ScalarNode:
 			errs = append(errs, fmt.Errorf("line %d: key %q wants a single value", value.Line, key.Value))
-		case value.Tag == "!!bool":
-			values[key.Value] = value.Value == "true"
+		case value.ShortTag() == "!!null" || value.Value == "":
+			errs = append(errs, fmt.Errorf("line %d: key %q has no value: give one, or leave it out", value.Line, key.Value))
+		case value.ShortTag() == "!!bool":
+			var b bool
+			if err := value.Decode(&b); err != nil {
+				errs = append(errs, fmt.Errorf("line %d: %w", value.Line, err))
+			}
+			values[key.Value] = b
 		default:
 			values[key.Value] = value.Value
 		}

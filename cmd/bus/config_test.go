@@ -47,6 +47,10 @@ func TestParseConfig(t *testing.T) {
 		want      map[string]any
 	}{
 		"values":       {"data: /var/lib/x\npprof: true\nlog-max-age: 30d # comment\n", "", map[string]any{"data": "/var/lib/x", "pprof": true, "log-max-age": "30d"}},
+		"other bools":  {"pprof: True\n", "", map[string]any{"pprof": true}},
+		"false":        {"pprof: FALSE\n", "", map[string]any{"pprof": false}},
+		"no value":     {"data:\n", `key "data" has no value`, nil},
+		"empty value":  {"data: ''\n", `key "data" has no value`, nil},
 		"empty":        {"", "", nil},
 		"comment only": {"# nothing\n", "", nil},
 		"misspelt":     {"data: x\ngrpc-lisen: y\n", `line 2: unknown key "grpc-lisen"; did you mean "grpc-listen"?`, nil},
@@ -109,6 +113,13 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+func TestEmptyEnvironment(t *testing.T) {
+	t.Setenv("KEYTRAIL_DATA", "")
+	if status, out, errs := runBus(t, "check"); status != 64 || !strings.Contains(errs, "KEYTRAIL_DATA is set and empty") {
+		t.Errorf("status %d, %s%s", status, out, errs)
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	for name, tt := range map[string]struct {
 		args   []string
@@ -124,6 +135,10 @@ func TestCommandLine(t *testing.T) {
 		"two logs":     {[]string{"check", "--data", "x", "--nats-url", "nats://h"}, 1, "both set"},
 		"open NATS":    {[]string{"check", "--data", "x", "--nats-listen", ":4222"}, 1, "loopback"},
 		"bad address":  {[]string{"check", "--grpc-listen", "nowhere"}, 1, "--grpc-listen"},
+		"empty flag":   {[]string{"check", "--data", ""}, 64, "--data has no value"},
+		"empty with =": {[]string{"check", "--data="}, 64, "--data has no value"},
+		"broken URL":   {[]string{"check", "--nats-url", "nats://u:sec%ret@h"}, 1, "not a URL"},
+		"endless demo": {[]string{"demo", "--rate", "NaN"}, 1, "--rate"},
 		"demo of none": {[]string{"demo", "--records", "0"}, 1, "--records"},
 	} {
 		t.Run(name, func(t *testing.T) {

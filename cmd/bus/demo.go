@@ -37,8 +37,8 @@ type demoCmd struct {
 const demoWait = 20 * time.Second
 
 func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
-	if c.Records < 1 || c.Rate <= 0 {
-		return errors.New("--records and --rate must be positive")
+	if c.Records < 1 || !(c.Rate > 0 && c.Rate <= 1e6) { // NaN is neither
+		return errors.New("--records must be positive, and --rate up to 1000000")
 	}
 	dir, err := os.MkdirTemp("", "keytrail-demo-")
 	if err != nil {

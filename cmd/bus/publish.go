@@ -42,6 +42,9 @@ Exit status:
 }
 
 func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
+	if c.RetryFor <= 0 {
+		return errors.New("--retry-for must be positive")
+	}
 	files, skipped, err := expand(c.Paths)
 	if err != nil {
 		return err
@@ -177,7 +180,6 @@ type publishRun struct {
 	mu                             sync.Mutex // guards what follows; results come on the publisher's goroutine
 	published, duplicate, rejected int
 	untried                        int
-	read                           int
 	file                           string
 	noted                          string
 	fatal                          error // why no more can be tried
@@ -226,9 +228,6 @@ func (r *publishRun) publishFile(ctx context.Context, pub *client.Publisher, nam
 }
 
 func (r *publishRun) publish(ctx context.Context, pub *client.Publisher, rec *keytrailv1.Record, name string, number int) {
-	r.mu.Lock()
-	r.read++
-	r.mu.Unlock()
 	if r.newIDs {
 		if err := renew(rec); err != nil {
 			r.reject(rejection{File: name, Record: number, Reason: err.Error()})
@@ -436,7 +435,11 @@ func (r *publishRun) finish(ctx context.Context, rejects string) error {
 		fmt.Fprintf(r.program.stderr, "bus: not everything could be tried: %s\n", plain(r.fatal))
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintln(r.program.stderr, "bus: interrupted; to go on, publish the same files again: what is in is told apart as duplicate")
+		if r.newIDs {
+			fmt.Fprintln(r.program.stderr, "bus: interrupted; publishing the same files again would store what is in a second time, under other event IDs")
+		} else {
+			fmt.Fprintln(r.program.stderr, "bus: interrupted; to go on, publish the same files again: what is in is told apart as duplicate")
+		}
 	}
 	if _, err := fmt.Fprintf(r.program.stdout, "published=%d duplicate=%d rejected=%d\n", r.published, r.duplicate, r.rejected); err != nil {
 		return err
