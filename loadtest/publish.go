@@ -128,7 +128,15 @@ func (c *publishCmd) alone(ctx context.Context, conn *client.Client, gen *sample
 	for range c.Alone {
 		rec := gen.Next()
 		at := time.Now()
-		if _, err := pub.PublishWait(ctx, rec); err != nil {
+		x, err := pub.Publish(ctx, rec)
+		if err != nil {
+			return nil, errors.Join(err, pub.Close(ctx))
+		}
+		res, err := x.Result(ctx)
+		if err == nil && !x.Stored() {
+			err = fmt.Errorf("a record was not stored: %v", res)
+		}
+		if err != nil {
 			return nil, errors.Join(err, pub.Close(ctx))
 		}
 		out.latencies = append(out.latencies, time.Since(at))

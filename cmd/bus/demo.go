@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -36,7 +37,19 @@ type demoCmd struct {
 // demoWait bounds the demo after the last record was published.
 const demoWait = 20 * time.Second
 
-func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
+func (c *demoCmd) Run(ctx context.Context, p *program) error {
+	err := c.run(ctx, p)
+	switch {
+	case ctx.Err() != nil: // whatever else it was that ended then
+		fmt.Fprintln(p.stderr, "bus: demo stopped")
+		return exitStatus(exitError)
+	case errors.Is(err, syscall.EPIPE):
+		return nil // its reader has seen enough
+	}
+	return err
+}
+
+func (c *demoCmd) run(ctx context.Context, p *program) (err error) {
 	if c.Records < 1 || !(c.Rate > 0 && c.Rate <= 1e6) { // NaN is neither
 		return errors.New("--records must be positive, and --rate up to 1000000")
 	}
@@ -98,7 +111,7 @@ func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
 			return err
 		}
 		wg.Go(func() {
-			ended <- w.follow(ctx, conn, uint64(c.Records), live, func(r *keytrailv1.Record) { screen.line(side, w.columns, r) })
+			ended <- w.follow(ctx, conn, uint64(c.Records), live, func(r *keytrailv1.Record) error { return screen.line(side, w.columns, r) })
 		})
 	}
 	for range watchers { // each starts at now, and now is before the first record
@@ -108,7 +121,7 @@ func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
 			return err
 		}
 	}
-	published, err := c.produce(ctx, conn, gen, watchers)
+	published, err := c.produce(ctx, conn, gen, watchers, ended)
 	if err != nil {
 		return err
 	}
@@ -127,8 +140,9 @@ func (c *demoCmd) Run(ctx context.Context, p *program) (err error) {
 	return c.account(p.stdout, published, watchers)
 }
 
-// produce publishes at the chosen rate and returns how many were stored.
-func (c *demoCmd) produce(ctx context.Context, conn *client.Client, gen *sample.Generator, watchers []*watcher) (stored int, err error) {
+// produce publishes at the chosen rate and returns how many were stored. It
+// stops when a watcher fails.
+func (c *demoCmd) produce(ctx context.Context, conn *client.Client, gen *sample.Generator, watchers []*watcher, ended chan error) (stored int, err error) {
 	var failed error
 	pub, err := conn.NewPublisher(client.PublisherConfig{})
 	if err != nil {
@@ -155,6 +169,11 @@ func (c *demoCmd) produce(ctx context.Context, conn *client.Client, gen *sample.
 		}
 		select {
 		case <-tick.C:
+		case err := <-ended:
+			if err != nil {
+				return 0, errors.Join(err, pub.Close(ctx))
+			}
+			ended <- nil // for whoever counts them; it had seen all that it expects
 		case <-ctx.Done():
 		}
 	}
@@ -207,7 +226,7 @@ func (w *watcher) expect(r *keytrailv1.Record) {
 }
 
 // follow subscribes until all records have been considered.
-func (w *watcher) follow(ctx context.Context, conn *client.Client, all uint64, live chan<- struct{}, print func(*keytrailv1.Record)) (err error) {
+func (w *watcher) follow(ctx context.Context, conn *client.Client, all uint64, live chan<- struct{}, print func(*keytrailv1.Record) error) (err error) {
 	sub, err := conn.Subscribe(ctx, client.SubscriptionConfig{Filter: w.filter, CheckpointInterval: 200 * time.Millisecond})
 	if err != nil {
 		return err
@@ -227,7 +246,9 @@ func (w *watcher) follow(ctx context.Context, conn *client.Client, all uint64, l
 			if !known {
 				return fmt.Errorf("%s got a record that does not match, or one twice", w.title)
 			}
-			print(ev.Record)
+			if err := print(ev.Record); err != nil {
+				return err
+			}
 		case ev.Gap != nil:
 			return fmt.Errorf("%s met a gap: %v", w.title, ev.Gap.GetReason())
 		case ev.Checkpoint != nil:
@@ -280,16 +301,17 @@ func (s *screen) titles(watchers []*watcher) {
 }
 
 // line shows r on its side; the other stays empty.
-func (s *screen) line(side int, columns []show.Column, r *keytrailv1.Record) {
+func (s *screen) line(side int, columns []show.Column, r *keytrailv1.Record) error {
 	plain := show.Style{Width: s.column, Columns: columns}.Line(r)
 	text := show.Style{Width: s.column, Columns: columns, Color: s.color}.Line(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if side == 0 {
-		fmt.Fprintf(s.out, "%s%s%s\n", text, strings.Repeat(" ", max(0, s.column-utf8.RuneCountInString(plain))), strings.TrimRight(divider, " "))
-		return
+		_, err := fmt.Fprintf(s.out, "%s%s%s\n", text, strings.Repeat(" ", max(0, s.column-utf8.RuneCountInString(plain))), strings.TrimRight(divider, " "))
+		return err
 	}
-	fmt.Fprintf(s.out, "%s%s%s\n", strings.Repeat(" ", s.column), divider, text)
+	_, err := fmt.Fprintf(s.out, "%s%s%s\n", strings.Repeat(" ", s.column), divider, text)
+	return err
 }
 
 // fit cuts or pads text to a width.

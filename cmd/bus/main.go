@@ -17,7 +17,9 @@ import (
 func main() {
 	ctx, stop := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A closed pipe is then an error of a write, so that whatever is open is closed in order.
+	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		<-signals
 		stop()

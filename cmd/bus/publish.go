@@ -192,8 +192,10 @@ func (r *publishRun) publishFile(ctx context.Context, pub *client.Publisher, nam
 	r.mu.Lock()
 	r.file = name
 	r.mu.Unlock()
-	in := r.program.stdin
-	if name != "-" {
+	var in io.Reader
+	if name == "-" {
+		in = interruptible(ctx, r.program.stdin)
+	} else {
 		f, err := os.Open(name)
 		if err != nil {
 			r.failed(err)
@@ -206,7 +208,7 @@ func (r *publishRun) publishFile(ctx context.Context, pub *client.Publisher, nam
 	for ctx.Err() == nil && r.gaveUp() == nil {
 		rec, err := records.Next()
 		switch {
-		case err == io.EOF:
+		case err == io.EOF, err != nil && ctx.Err() != nil:
 			return
 		case err == nil:
 			r.publish(ctx, pub, rec, name, records.Number())
@@ -225,6 +227,18 @@ func (r *publishRun) publishFile(ctx context.Context, pub *client.Publisher, nam
 			return
 		}
 	}
+}
+
+// interruptible is a reader of in that ends with ctx. A read of a terminal or pipe can't be
+// interrupted, so what copies ends with its input, or with the process.
+func interruptible(ctx context.Context, in io.Reader) io.Reader {
+	out, feed := io.Pipe()
+	go func() {
+		_, err := io.Copy(feed, in)
+		feed.CloseWithError(err) // nil: the end
+	}()
+	context.AfterFunc(ctx, func() { out.CloseWithError(ctx.Err()) })
+	return out
 }
 
 func (r *publishRun) publish(ctx context.Context, pub *client.Publisher, rec *keytrailv1.Record, name string, number int) {
@@ -318,7 +332,11 @@ func (r *publishRun) reject(rej rejection) {
 			field = show.Text(rej.Field) + ": "
 		}
 		r.clearLocked()
-		fmt.Fprintf(r.program.stderr, "rejected: %s record %d: %s%s\n", show.Text(rej.File), rej.Record, field, show.Text(rej.Reason))
+		where := show.Text(rej.File)
+		if rej.Record > 0 {
+			where += fmt.Sprintf(" record %d", rej.Record)
+		}
+		fmt.Fprintf(r.program.stderr, "rejected: %s: %s%s\n", where, field, show.Text(rej.Reason))
 		return
 	}
 	type line struct {

@@ -131,10 +131,13 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 	info, err := srv.Log().Info(ctx)
 	if err == nil {
 		banner(p.stdout, srv, info, grpcAddr, httpAddr)
+	} else {
+		cfg.Logger.Warn("serving, but the log does not say what it holds", "grpc", grpcAddr, "http", httpAddr, "error", err)
 	}
+	var failure error
 	select {
 	case <-ctx.Done():
-	case err = <-srv.Failed():
+	case failure = <-srv.Failed():
 	}
 	cfg.Logger.Info("draining; a second signal stops at once", "timeout", c.DrainTimeout)
 	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.DrainTimeout)
@@ -142,7 +145,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 	if drainErr := srv.Drain(drainCtx); drainErr != nil {
 		cfg.Logger.Warn("drained", "error", drainErr)
 	}
-	return err
+	return failure
 }
 
 func banner(w io.Writer, srv *server.Server, info *eventlog.Info, grpcAddr, httpAddr string) {

@@ -211,7 +211,15 @@ func (f *follower) checkIdle() error {
 
 // checkBus ends if no bus was found in time.
 func (f *follower) checkBus() error {
-	if f.command.Wait || f.connected || f.cursor != "" || f.conn.GetState() == connectivity.Ready {
+	if f.command.Wait || f.connected || f.cursor != "" {
+		return nil
+	}
+	if f.conn.GetState() == connectivity.Ready { // one is there, and does not begin
+		why := ""
+		if loss := f.lastLoss.Load(); loss != nil {
+			why = because(*loss)
+		}
+		f.program.say("the bus at %s does not begin the stream%s, trying again", f.command.Bus, why)
 		return nil
 	}
 	return &noBusError{bus: f.command.Bus, cause: f.lastLoss.Load()}
@@ -230,6 +238,8 @@ func (f *follower) link(l link) {
 	case f.connected:
 		f.atHead = false
 		f.program.say("bus at %s is away%s, trying again", f.command.Bus, because(l.err))
+	case f.command.Wait && f.conn.GetState() == connectivity.Ready:
+		f.program.say("the bus at %s does not begin the stream yet%s, waiting", f.command.Bus, because(l.err))
 	case f.command.Wait:
 		f.program.say("no bus answers at %s yet%s, waiting", f.command.Bus, because(l.err))
 	}

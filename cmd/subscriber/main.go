@@ -21,7 +21,7 @@ import (
 func main() {
 	// A closed pipe is then an error of a write, like any other.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	p := &program{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(p.Run(ctx))
