@@ -238,15 +238,19 @@ func TestNotStoredThenBroken(t *testing.T) {
 		}
 		broken := once(status.Error(codes.Unavailable, "no"))
 		b.before = func(_ int, req *keytrailv1.PublishStreamRequest) error {
-			if req.GetItems()[0].GetRecord().GetEventId() != idOf(11) {
-				return nil
+			switch req.GetItems()[0].GetRecord().GetEventId() {
+			case idOf(0):
+				time.Sleep(time.Millisecond) // while it is unanswered, what follows waits for company
+			case idOf(11):
+				time.Sleep(time.Second) // in which record 3 is sent again
+				return broken()
 			}
-			time.Sleep(time.Second) // in which record 3 is sent again
-			return broken()
+			return nil
 		}
 		p := newPublisher(t, b.client(), PublisherConfig{BatchRecords: 5, FlushAfter: time.Millisecond})
-		wantStored(t, publish(t, p, 0, 1))
-		pending := publish(t, p, 1, 16) // three requests
+		pending := publish(t, p, 0, 1)
+		synctest.Wait()                                    // it is with the bus
+		pending = append(pending, publish(t, p, 1, 16)...) // so these are three requests
 		time.Sleep(500 * time.Millisecond)
 		pending = append(pending, publish(t, p, 16, 20)...)
 		wantStored(t, pending)
