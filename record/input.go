@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // input is a window on the text of a file.
@@ -45,7 +46,9 @@ func (in *input) open() {
 	}
 }
 
-// read reads once; false if the source has ended.
+// read reads once, and on while that ends inside a character: what is wrong with
+// a text must not depend on the pieces that it comes in. It returns false if the
+// source has ended.
 func (in *input) read() bool {
 	if in.err != nil {
 		return false
@@ -55,18 +58,30 @@ func (in *input) read() bool {
 		in.buf = in.buf[:copy(in.buf, in.unread())]
 		in.pos = 0
 	}
-	if len(in.buf) == cap(in.buf) {
-		in.buf = append(make([]byte, 0, max(firstWindow, 2*cap(in.buf))), in.buf...)
-	}
-	for range 100 { // as often as bufio asks a source that gives nothing
+	had, empty := len(in.buf), 0
+	for in.err == nil && (len(in.buf) == had || endsInRune(in.buf)) {
+		if len(in.buf) == cap(in.buf) {
+			in.buf = append(make([]byte, 0, max(firstWindow, 2*cap(in.buf))), in.buf...)
+		}
 		n, err := in.src.Read(in.buf[len(in.buf):cap(in.buf)])
 		in.buf = in.buf[:len(in.buf)+n]
+		if n > 0 {
+			empty = 0
+		} else if empty++; empty == 100 && err == nil { // as many as bufio allows
+			err = io.ErrNoProgress
+		}
 		in.err = err
-		if n > 0 || err != nil {
-			return n > 0
+	}
+	return len(in.buf) > had
+}
+
+// endsInRune reports whether b ends with a part of a character.
+func endsInRune(b []byte) bool {
+	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
+		if utf8.RuneStart(b[i]) {
+			return !utf8.FullRune(b[i:])
 		}
 	}
-	in.err = io.ErrNoProgress
 	return false
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 )
 
@@ -160,11 +158,13 @@ func (r *Reader) end() error {
 // fatal says where the reader was when err ended the file.
 func (r *Reader) fatal(err error) error {
 	switch {
-	case r.in.err != nil && r.in.err != io.EOF:
-		return fmt.Errorf("record: can't read on after record %d, at byte %d: %w", r.number, r.in.offset(), r.in.err)
 	case errors.Is(err, ErrNotCloudTrail):
 		return fmt.Errorf("record: %w", err)
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, r.in.err):
+		// The text is bad, however far the source was read.
+	case r.in.err != nil && r.in.err != io.EOF:
+		return fmt.Errorf("record: can't read on after record %d, at byte %d: %w", r.number, r.in.offset(), r.in.err)
+	default:
 		return fmt.Errorf("record: the file is cut off after record %d, in the text from byte %d: %w", r.number, r.in.offset(), io.ErrUnexpectedEOF)
 	}
 	offset := r.in.offset()
@@ -252,7 +252,7 @@ func (r *Reader) top() (*keytrailv1.Record, error) {
 	if err == nil {
 		return r.done(rec, n)
 	}
-	if n, ok := r.extent(); ok {
+	if n, notWhole := r.extent(); notWhole == nil {
 		return nil, r.bad(err, n)
 	}
 	// The text goes wrong, ends, or is too long. A line that begins with {
@@ -309,7 +309,7 @@ func (r *Reader) element() (*keytrailv1.Record, error) {
 	if err == nil {
 		return r.done(rec, n)
 	}
-	if n, ok := r.extent(); ok {
+	if n, notWhole := r.extent(); notWhole == nil {
 		return nil, r.bad(err, n)
 	}
 	if errors.Is(err, errTooDeep) {
@@ -342,13 +342,14 @@ func (r *Reader) member() error {
 		if !r.in.skipSpace() {
 			return io.ErrUnexpectedEOF
 		}
-		n, ok := r.extent()
+		n, err := r.extent()
+		cut := errors.Is(err, io.ErrUnexpectedEOF)
 		switch text := r.in.unread(); {
-		case !ok && len(text) > MaxTextBytes:
+		case cut && len(text) > MaxTextBytes:
 			return fmt.Errorf("a member after Records is %w", ErrTooLong)
-		case !ok && r.in.err != nil:
-			return io.ErrUnexpectedEOF
-		case !ok || i == 0 && text[0] != '"':
+		case cut:
+			return err
+		case err != nil || i == 0 && text[0] != '"':
 			return errors.New("not JSON: a bad member after Records")
 		case i == 0 && string(text[:n]) == `"Records"`:
 			return errors.New("a second member Records")
@@ -384,28 +385,24 @@ func (r *Reader) decode() (*keytrailv1.Record, int, error) {
 	}
 }
 
-// extent returns the length of the JSON value that comes next. It is not ok if
-// that is not JSON or not whole.
-func (r *Reader) extent() (n int, ok bool) {
+// extent returns the length of the JSON value that comes next. The error is
+// [io.ErrUnexpectedEOF] if the value is not whole or too long, and another one
+// if it is not JSON, however far the source was read.
+func (r *Reader) extent() (int, error) {
 	for {
 		text := r.in.unread()
 		if deepAt(text) >= 0 {
-			return 0, false
+			return 0, errTooDeep
 		}
 		d := newDecoder(text)
 		d.reset(text, anyNames...)
 		_, err := d.json.ReadValue()
-		n = int(d.json.InputOffset())
+		n := int(d.json.InputOffset())
 		d.release()
-		if err == nil && (n < len(text) || isClosed(text[:n])) {
-			return n, true
-		}
-		var s *jsontext.SyntacticError
-		if err != nil && errors.As(err, &s) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return 0, false
-		}
-		if !r.in.grow() {
-			return n, err == nil
+		cut := errors.Is(err, io.ErrUnexpectedEOF)
+		whole := err == nil && (n < len(text) || isClosed(text[:n]))
+		if whole || err != nil && !cut || !r.in.grow() {
+			return n, err
 		}
 	}
 }

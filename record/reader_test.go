@@ -100,6 +100,8 @@ var readerTests = []struct {
 	{"cut off after the list", `{"Records":[{"eventID":"a"}]`, []string{"a", "ended: record: the file is cut off after record 1, in the text from byte 28: unexpected EOF"}},
 	{"cut off in a member after the list", `{"Records":[],"x":[1`, []string{"ended: record: the file is cut off after record 0, in the text from byte 18: unexpected EOF"}},
 	{"a second Records", `{"Records":[{"eventID":"a"}],"Records":[{"eventID":"b"}]}`, []string{"a", "ended: record: in record 2, at byte 29: a second member Records"}},
+	{"bad text after the list, near the end", "{\"Records\":[{\"eventID\":\"a\"}],\"xyz\x01\"}", []string{"a", "ended: record: in record 2, at byte 29: not JSON: a bad member after Records"}},
+	{"bad text with a long character", "{\"Records\":[å", []string{"ended: record: in record 1, at byte 12: not JSON: invalid character 'å' at start of value"}},
 	{"a bad member after the list", `{"Records":[],5:6}`, []string{"ended: record: in record 1, at byte 14: not JSON: a bad member after Records"}},
 	{"cut off", `{"eventID":"a"}{"eventID":"b"`, []string{"a", "ended: record: the file is cut off after record 1, in the text from byte 15: unexpected EOF"}},
 	{"cut off in a string", "{\"eventID\":\"a\"}\n{\"eventID\":\"b", []string{"a", "ended: record: the file is cut off after record 1, in the text from byte 16: unexpected EOF"}},
@@ -377,8 +379,14 @@ func FuzzReader(f *testing.F) {
 	f.Add(zip(`{"eventID":"a"}`))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		want := readAll(t, bytes.NewReader(file))
-		if got := readAll(t, iotest.OneByteReader(bytes.NewReader(file))); !slices.Equal(got, want) {
-			t.Errorf("byte by byte, read\n%q\nat once\n%q", got, want)
+		for name, src := range map[string]io.Reader{
+			"byte by byte":            iotest.OneByteReader(bytes.NewReader(file)),
+			"with its end":            iotest.DataErrReader(bytes.NewReader(file)),
+			"with its end, in pieces": iotest.DataErrReader(iotest.HalfReader(bytes.NewReader(file))),
+		} {
+			if got := readAll(t, src); !slices.Equal(got, want) {
+				t.Errorf("%s, read\n%q\nat once\n%q", name, got, want)
+			}
 		}
 		if len(want) > len(file)+1 {
 			t.Errorf("read %d records from %d bytes", len(want), len(file))
