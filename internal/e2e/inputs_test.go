@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -145,7 +146,7 @@ func TestBusGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	tail := start(t, "subscriber", "tail", b.to, "--from=earliest", "-o", "json", "--max=1")
-	tail.wait() // the first record is in
+	tail.wait() // the first record is in; its producer may not have heard of it
 	b.kill()
 	if _, err := feed.WriteString(texts[1] + "\n"); err != nil {
 		t.Fatal(err)
@@ -153,7 +154,8 @@ func TestBusGoesAway(t *testing.T) {
 	if err := feed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if status := p.wait(); status != 2 || p.out.String() != "published=1 duplicate=0 rejected=0\n" || !strings.Contains(p.err.String(), "not everything could be tried") {
+	account := regexp.MustCompile(`^published=[01] duplicate=0 rejected=0\n$`)
+	if status := p.wait(); status != 2 || !account.MatchString(p.out.String()) || !strings.Contains(p.err.String(), "not everything could be tried") {
 		t.Errorf("status %d, %q\n%s", status, p.out, p.err)
 	}
 }
