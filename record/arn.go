@@ -27,3 +27,45 @@ func KeyID(arn string) string {
 	}
 	return id
 }
+
+// keyARN is where the parts of a key ARN are.
+type keyARN struct {
+	arn             string
+	region, account span
+}
+
+// parseKeyARN returns the parts of a key ARN. It is not ok if s is none.
+func parseKeyARN(s string) (a keyARN, ok bool) {
+	if !IsKeyARN(s) {
+		return keyARN{}, false
+	}
+	partition := len("arn:")
+	region := partition + strings.IndexByte(s[partition:], ':') + len(":kms:")
+	account := region + strings.IndexByte(s[region:], ':') + 1
+	resource := account + strings.IndexByte(s[account:], ':') + 1
+	return keyARN{s, span{region, account - 1}, span{account, resource - 1}}, true
+}
+
+func (a keyARN) owner() string { return a.arn[a.account.start:a.account.end] }
+
+// in is the ARN of the related multi-Region key in another Region.
+func (a keyARN) in(region string) string {
+	return a.arn[:a.region.start] + region + a.arn[a.region.end:]
+}
+
+// aliasARN is the ARN of an alias of the key, by its name "alias/…".
+func (a keyARN) aliasARN(name string) string {
+	return a.arn[:a.account.end+1] + name
+}
+
+// isAliasARN reports whether s is the ARN of an alias beside the key: of the
+// same partition, Region and account.
+func (a keyARN) isAliasARN(s string) bool {
+	name, ok := strings.CutPrefix(s, a.arn[:a.account.end+1])
+	return ok && isAliasName(name)
+}
+
+func isAliasName(s string) bool {
+	const prefix = "alias/"
+	return len(s) > len(prefix) && strings.HasPrefix(s, prefix) && strings.IndexByte(s, ':') < 0
+}

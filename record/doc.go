@@ -1,5 +1,6 @@
-// Package record gives [keytrailv1.Record] its meaning: CloudTrail JSON both
-// ways, validity, and the few fields by which a record is routed.
+// Package record gives [keytrailv1.Record] its meaning: the records that
+// CloudTrail would have made of a call, CloudTrail JSON both ways, validity, and
+// the few fields by which a record is routed.
 //
 // # Nothing is lost
 //
@@ -21,6 +22,19 @@
 //
 // A typed field and `verbatim` can't tell two stories: [Validate] refuses a
 // record whose JSON reads back as other typed fields than it has.
+//
+// # Recording calls
+//
+// A [Recorder] makes the records of a call, one for the account of each party.
+// What it knows of single operations is in one table, the catalogue; see
+// [Operations]. Redaction is an allow-list: of request, response, additional
+// data and details, only members that the catalogue names for the operation get
+// into a record, each only as the JSON type that the API gives it, at any depth,
+// whether the call succeeded or failed. Of an operation that the catalogue does
+// not name, none do. Producers apply the same list with [Redact].
+//
+// The records of a call depend on it alone, event IDs included. So a call that
+// is published again makes no second set.
 //
 // # Reading files
 //

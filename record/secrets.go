@@ -21,9 +21,9 @@ var secretMembers = names(
 	"attestationDocument",
 )
 
-// Members that hold a caller's data where an operation has them, in request and
-// response. Elsewhere they are ordinary words.
-var dataMembers = names("message", "mac", "signature")
+// Members that hold a caller's data, or a part of a credential, where an operation has
+// them, in request and response. Elsewhere they are ordinary words.
+var dataMembers = names("message", "mac", "signature", "accessKeyId")
 
 // Members whose own members are named by callers, so that their names mean nothing:
 // encryption contexts, and those in the constraints of grants.
@@ -56,18 +56,19 @@ func CheckSecrets(r *keytrailv1.Record) *Problem {
 		name string
 		text []byte
 		data bool
+		key  bool
 	}{
-		{"requestParameters", r.RequestParameters, true},
-		{"responseElements", r.ResponseElements, true},
-		{"additionalEventData", r.AdditionalEventData, false},
-		{"serviceEventDetails", r.ServiceEventDetails, false},
-		{"", r.Verbatim, false},
+		{"requestParameters", r.RequestParameters, true, false},
+		{"responseElements", r.ResponseElements, true, r.GetEventName() == answersWrappingKey},
+		{"additionalEventData", r.AdditionalEventData, false, false},
+		{"serviceEventDetails", r.ServiceEventDetails, false, false},
+		{"", r.Verbatim, false, false},
 	} {
 		if len(f.text) == 0 || f.text[0] == 'n' {
 			continue
 		}
 		d := newDecoder(f.text)
-		s := secretSearch{json: &d.json, data: f.data}
+		s := secretSearch{json: &d.json, data: f.data, key: f.key}
 		where := s.find()
 		d.release()
 		if where == "" {
@@ -85,6 +86,7 @@ func CheckSecrets(r *keytrailv1.Record) *Problem {
 type secretSearch struct {
 	json *jsontext.Decoder
 	data bool // dataMembers are meant as well
+	key  bool // and publicKey
 }
 
 // find reads a value and returns the path of the first secret in it, or "".
@@ -122,7 +124,7 @@ func (s *secretSearch) inObject() string {
 		switch {
 		case callersNames[string(name)]:
 			s.skipValue()
-		case !null && (secretMembers[string(name)] || s.data && dataMembers[string(name)]):
+		case !null && (secretMembers[string(name)] || s.data && dataMembers[string(name)] || s.key && string(name) == "publickey"):
 			return string(quoted[1 : len(quoted)-1])
 		default:
 			// quoted is only good until the next read.

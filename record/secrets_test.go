@@ -31,6 +31,8 @@ var secretTests = []struct {
 	{"service event", `"serviceEventDetails":{"plaintext":"d"}`, "serviceEventDetails.plaintext"},
 	{"beside the record", `"plaintext":"d"`, "plaintext"},
 	{"message of Sign", `"requestParameters":{"message":"d"}`, "requestParameters.message"},
+	{"a part of a credential", `"responseElements":{"customKeyStores":[{"xksProxyConfiguration":{"accessKeyId":"a"}}]}`, "responseElements.customKeyStores[0].xksProxyConfiguration.accessKeyId"},
+	{"a public key", `"requestParameters":{"publicKey":"k"},"responseElements":{"publicKey":"k"}`, ""},
 	{"message elsewhere", `"additionalEventData":{"message":"hello"},"errorMessage":"plaintext"`, ""},
 	{"names that callers choose", `"requestParameters":{"encryptionContext":{"plaintext":"a","message":"b"},"constraints":{"encryptionContextSubset":{"mac":"c"}}}`, ""},
 	{"tags", `"requestParameters":{"tags":[{"tagKey":"message","tagValue":"signature"}]}`, ""},
@@ -53,6 +55,16 @@ func TestCheckSecrets(t *testing.T) {
 				t.Errorf("got %v, want SECRET at %s", p, tt.field)
 			}
 		})
+	}
+}
+
+func TestWrappingKey(t *testing.T) {
+	r, err := record.FromJSON([]byte(`{"eventID":"1","eventName":"GetParametersForImport","eventSource":"kms.amazonaws.com","eventTime":"2026-11-24T10:00:00Z","responseElements":{"publicKey":"k"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := record.Validate(r, record.Policy{}); p == nil || p.Field != "responseElements.publicKey" {
+		t.Errorf("got %v", p)
 	}
 }
 
@@ -82,8 +94,8 @@ func FuzzCheckSecrets(f *testing.F) {
 			return r
 		}, s)
 	}
-	var holds func(v any, data bool) bool
-	holds = func(v any, data bool) bool {
+	var holds func(v any, data, key bool) bool
+	holds = func(v any, data, key bool) bool {
 		switch v := v.(type) {
 		case map[string]any:
 			for _, name := range slices.Sorted(maps.Keys(v)) {
@@ -91,13 +103,13 @@ func FuzzCheckSecrets(f *testing.F) {
 				if slices.Contains(contexts, low) {
 					continue
 				}
-				bad := slices.Contains(secrets, low) || data && (low == "message" || low == "mac" || low == "signature")
-				if bad && v[name] != nil || holds(v[name], data) {
+				bad := slices.Contains(secrets, low) || data && slices.Contains([]string{"message", "mac", "signature", "accesskeyid"}, low) || key && low == "publickey"
+				if bad && v[name] != nil || holds(v[name], data, key) {
 					return true
 				}
 			}
 		case []any:
-			return slices.ContainsFunc(v, func(e any) bool { return holds(e, data) })
+			return slices.ContainsFunc(v, func(e any) bool { return holds(e, data, key) })
 		}
 		return false
 	}
@@ -112,14 +124,19 @@ func FuzzCheckSecrets(f *testing.F) {
 		for _, part := range []struct {
 			text []byte
 			data bool
-		}{{r.GetRequestParameters(), true}, {r.GetResponseElements(), true}, {r.GetAdditionalEventData(), false}, {r.GetServiceEventDetails(), false}, {r.GetVerbatim(), false}} {
+			key  bool
+		}{
+			{r.GetRequestParameters(), true, false},
+			{r.GetResponseElements(), true, r.GetEventName() == "GetParametersForImport"},
+			{r.GetAdditionalEventData(), false, false}, {r.GetServiceEventDetails(), false, false}, {r.GetVerbatim(), false, false},
+		} {
 			var v any
 			if len(part.text) > 0 {
 				if err := json.Unmarshal(part.text, &v); err != nil {
 					return // deeper than encoding/json goes
 				}
 			}
-			want = want || holds(v, part.data)
+			want = want || holds(v, part.data, part.key)
 		}
 		if p := record.CheckSecrets(r); (p != nil) != want {
 			t.Errorf("%s: got %v, want a secret: %t", text, p, want)

@@ -92,16 +92,18 @@ const (
 	PublishStatus_PUBLISH_STATUS_REPLICATED PublishStatus = 2
 	// In the log; survives power loss.
 	PublishStatus_PUBLISH_STATUS_SYNCED PublishStatus = 3
-	// The same record, by event ID and content, is in the log already. Nothing
-	// to do. The bus remembers IDs for 10 minutes, or as many as 512 MiB hold.
+	// The same record, by event ID and content, is in the log already; of a
+	// call, all its records are. Nothing to do. The bus remembers IDs for 10 minutes, or as many as 512 MiB hold.
 	PublishStatus_PUBLISH_STATUS_DUPLICATE PublishStatus = 4
-	// The log holds other content under this event ID. The new record was not
-	// stored. Do not send it again: find out why an ID was used twice.
+	// The log holds other content under this event ID, or records of another
+	// call under this call ID. What conflicts was not stored. Do not send it again:
+	// find out why an ID was used twice.
 	PublishStatus_PUBLISH_STATUS_CONFLICT PublishStatus = 5
 	// The record is not valid. It was not stored; sending it again will not help.
 	PublishStatus_PUBLISH_STATUS_REJECTED PublishStatus = 6
-	// The record is not known to be stored, while others of its request are.
-	// Send it again. `rejection` has the reason.
+	// The record, or one of those of the call, is not known to be stored, while
+	// others of its request are. Send it again: what is stored already is not
+	// stored twice. `rejection` has the reason.
 	PublishStatus_PUBLISH_STATUS_NOT_STORED PublishStatus = 7
 )
 
@@ -245,6 +247,7 @@ type PublishItem struct {
 	// Types that are valid to be assigned to Item:
 	//
 	//	*PublishItem_Record
+	//	*PublishItem_Call
 	Item          isPublishItem_Item `protobuf_oneof:"item"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -296,6 +299,15 @@ func (x *PublishItem) GetRecord() *Record {
 	return nil
 }
 
+func (x *PublishItem) GetCall() *Call {
+	if x != nil {
+		if x, ok := x.Item.(*PublishItem_Call); ok {
+			return x.Call
+		}
+	}
+	return nil
+}
+
 type isPublishItem_Item interface {
 	isPublishItem_Item()
 }
@@ -305,7 +317,14 @@ type PublishItem_Record struct {
 	Record *Record `protobuf:"bytes,1,opt,name=record,proto3,oneof"`
 }
 
+type PublishItem_Call struct {
+	// A call, of which the bus makes the records.
+	Call *Call `protobuf:"bytes,2,opt,name=call,proto3,oneof"`
+}
+
 func (*PublishItem_Record) isPublishItem_Item() {}
+
+func (*PublishItem_Call) isPublishItem_Item() {}
 
 type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -416,7 +435,9 @@ type PublishResult struct {
 	// is not known to be readable yet. When several records were made of one item, that
 	// of the last.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// The event IDs of the records that were made of the item.
+	// The event IDs of the records that were made of the item: of a call, that
+	// for the caller's account first. Of an item that was rejected, the ID that
+	// it came with.
 	EventIds []string `protobuf:"bytes,3,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
 	// Set when status is REJECTED or CONFLICT.
 	Rejection     *Rejection `protobuf:"bytes,4,opt,name=rejection,proto3" json:"rejection,omitempty"`
@@ -482,13 +503,13 @@ func (x *PublishResult) GetRejection() *Rejection {
 	return nil
 }
 
-// Rejection says what is wrong with an item. It never repeats a value of the
-// record.
+// Rejection says what is wrong with an item. It never repeats a value of it.
 type Rejection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Code  RejectionCode          `protobuf:"varint,1,opt,name=code,proto3,enum=keytrail.v1.RejectionCode" json:"code,omitempty"`
-	// Where, as CloudTrail spells it: "userIdentity.sessionContext". Empty when
-	// the record as a whole is meant.
+	// Where: in a record as CloudTrail spells it, "userIdentity.sessionContext";
+	// in a call as this contract does, "call.keys[0].arn". Empty when the item as
+	// a whole is meant.
 	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
 	// For people: one sentence that says what to change.
 	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
@@ -809,9 +830,10 @@ var File_keytrail_v1_ingest_proto protoreflect.FileDescriptor
 
 const file_keytrail_v1_ingest_proto_rawDesc = "" +
 	"\n" +
-	"\x18keytrail/v1/ingest.proto\x12\vkeytrail.v1\x1a\x18keytrail/v1/record.proto\"D\n" +
+	"\x18keytrail/v1/ingest.proto\x12\vkeytrail.v1\x1a\x16keytrail/v1/call.proto\x1a\x18keytrail/v1/record.proto\"m\n" +
 	"\vPublishItem\x12-\n" +
-	"\x06record\x18\x01 \x01(\v2\x13.keytrail.v1.RecordH\x00R\x06recordB\x06\n" +
+	"\x06record\x18\x01 \x01(\v2\x13.keytrail.v1.RecordH\x00R\x06record\x12'\n" +
+	"\x04call\x18\x02 \x01(\v2\x11.keytrail.v1.CallH\x00R\x04callB\x06\n" +
 	"\x04item\"s\n" +
 	"\x0ePublishRequest\x12.\n" +
 	"\x05items\x18\x01 \x03(\v2\x18.keytrail.v1.PublishItemR\x05items\x121\n" +
@@ -899,29 +921,31 @@ var file_keytrail_v1_ingest_proto_goTypes = []any{
 	(*Credit)(nil),                // 10: keytrail.v1.Credit
 	(*PublishResults)(nil),        // 11: keytrail.v1.PublishResults
 	(*Record)(nil),                // 12: keytrail.v1.Record
+	(*Call)(nil),                  // 13: keytrail.v1.Call
 }
 var file_keytrail_v1_ingest_proto_depIdxs = []int32{
 	12, // 0: keytrail.v1.PublishItem.record:type_name -> keytrail.v1.Record
-	3,  // 1: keytrail.v1.PublishRequest.items:type_name -> keytrail.v1.PublishItem
-	0,  // 2: keytrail.v1.PublishRequest.require:type_name -> keytrail.v1.Durability
-	6,  // 3: keytrail.v1.PublishResponse.results:type_name -> keytrail.v1.PublishResult
-	1,  // 4: keytrail.v1.PublishResult.status:type_name -> keytrail.v1.PublishStatus
-	7,  // 5: keytrail.v1.PublishResult.rejection:type_name -> keytrail.v1.Rejection
-	2,  // 6: keytrail.v1.Rejection.code:type_name -> keytrail.v1.RejectionCode
-	3,  // 7: keytrail.v1.PublishStreamRequest.items:type_name -> keytrail.v1.PublishItem
-	0,  // 8: keytrail.v1.PublishStreamRequest.require:type_name -> keytrail.v1.Durability
-	10, // 9: keytrail.v1.PublishStreamResponse.credit:type_name -> keytrail.v1.Credit
-	11, // 10: keytrail.v1.PublishStreamResponse.results:type_name -> keytrail.v1.PublishResults
-	6,  // 11: keytrail.v1.PublishResults.results:type_name -> keytrail.v1.PublishResult
-	4,  // 12: keytrail.v1.IngestService.Publish:input_type -> keytrail.v1.PublishRequest
-	8,  // 13: keytrail.v1.IngestService.PublishStream:input_type -> keytrail.v1.PublishStreamRequest
-	5,  // 14: keytrail.v1.IngestService.Publish:output_type -> keytrail.v1.PublishResponse
-	9,  // 15: keytrail.v1.IngestService.PublishStream:output_type -> keytrail.v1.PublishStreamResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	13, // 1: keytrail.v1.PublishItem.call:type_name -> keytrail.v1.Call
+	3,  // 2: keytrail.v1.PublishRequest.items:type_name -> keytrail.v1.PublishItem
+	0,  // 3: keytrail.v1.PublishRequest.require:type_name -> keytrail.v1.Durability
+	6,  // 4: keytrail.v1.PublishResponse.results:type_name -> keytrail.v1.PublishResult
+	1,  // 5: keytrail.v1.PublishResult.status:type_name -> keytrail.v1.PublishStatus
+	7,  // 6: keytrail.v1.PublishResult.rejection:type_name -> keytrail.v1.Rejection
+	2,  // 7: keytrail.v1.Rejection.code:type_name -> keytrail.v1.RejectionCode
+	3,  // 8: keytrail.v1.PublishStreamRequest.items:type_name -> keytrail.v1.PublishItem
+	0,  // 9: keytrail.v1.PublishStreamRequest.require:type_name -> keytrail.v1.Durability
+	10, // 10: keytrail.v1.PublishStreamResponse.credit:type_name -> keytrail.v1.Credit
+	11, // 11: keytrail.v1.PublishStreamResponse.results:type_name -> keytrail.v1.PublishResults
+	6,  // 12: keytrail.v1.PublishResults.results:type_name -> keytrail.v1.PublishResult
+	4,  // 13: keytrail.v1.IngestService.Publish:input_type -> keytrail.v1.PublishRequest
+	8,  // 14: keytrail.v1.IngestService.PublishStream:input_type -> keytrail.v1.PublishStreamRequest
+	5,  // 15: keytrail.v1.IngestService.Publish:output_type -> keytrail.v1.PublishResponse
+	9,  // 16: keytrail.v1.IngestService.PublishStream:output_type -> keytrail.v1.PublishStreamResponse
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_keytrail_v1_ingest_proto_init() }
@@ -929,9 +953,11 @@ func file_keytrail_v1_ingest_proto_init() {
 	if File_keytrail_v1_ingest_proto != nil {
 		return
 	}
+	file_keytrail_v1_call_proto_init()
 	file_keytrail_v1_record_proto_init()
 	file_keytrail_v1_ingest_proto_msgTypes[0].OneofWrappers = []any{
 		(*PublishItem_Record)(nil),
+		(*PublishItem_Call)(nil),
 	}
 	file_keytrail_v1_ingest_proto_msgTypes[6].OneofWrappers = []any{
 		(*PublishStreamResponse_Credit)(nil),
