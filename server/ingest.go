@@ -31,6 +31,7 @@ type ingest struct {
 
 	log      *eventlog.Log
 	policy   record.Policy
+	recorder *record.Recorder
 	draining <-chan struct{}
 	results  *prometheus.CounterVec
 
@@ -39,8 +40,8 @@ type ingest struct {
 	receivers sync.WaitGroup
 }
 
-func newIngest(log *eventlog.Log, policy record.Policy, draining <-chan struct{}, reg prometheus.Registerer) *ingest {
-	s := &ingest{log: log, policy: policy, draining: draining, results: prometheus.NewCounterVec(prometheus.CounterOpts{
+func newIngest(log *eventlog.Log, policy record.Policy, recorder *record.Recorder, draining <-chan struct{}, reg prometheus.Registerer) *ingest {
+	s := &ingest{log: log, policy: policy, recorder: recorder, draining: draining, results: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "keytrail_ingest_results_total",
 		Help: "Published items by what became of them.",
 	}, []string{"status"})}
@@ -207,151 +208,5 @@ func (r *receiver) take(req *keytrailv1.PublishStreamRequest, bytes int64) error
 		return nil
 	case <-r.stream.Context().Done(): // the handler has returned
 		return r.stream.Context().Err()
-	}
-}
-
-// job is a request on its way: results that are known, and entries whose
-// results the log will tell.
-type job struct {
-	ingest  *ingest
-	number  uint64
-	bytes   int64
-	results []*keytrailv1.PublishResult
-	entries []int // for each submitted entry, its item
-	ticket  eventlog.Ticket
-}
-
-// submit judges the items and hands the good ones to the log.
-func (s *ingest) submit(ctx context.Context, items []*keytrailv1.PublishItem, require keytrailv1.Durability) (*job, error) {
-	switch {
-	case len(items) == 0:
-		return nil, invalid("items", "there are none; send 1 to %d", MaxItems)
-	case len(items) > MaxItems:
-		return nil, invalid("items", "there are %d; send 1 to %d", len(items), MaxItems)
-	}
-	if err := s.durable(require); err != nil {
-		return nil, err
-	}
-	select {
-	case <-s.draining:
-		return nil, errDraining
-	default:
-	}
-	j := &job{ingest: s, results: make([]*keytrailv1.PublishResult, len(items)), entries: make([]int, 0, len(items))}
-	entries := make([]eventlog.Entry, 0, len(items))
-	for i, item := range items {
-		entry, problem := s.judge(item)
-		if problem != nil {
-			j.results[i] = &keytrailv1.PublishResult{
-				Status:    keytrailv1.PublishStatus_PUBLISH_STATUS_REJECTED,
-				EventIds:  eventIDs(item),
-				Rejection: &keytrailv1.Rejection{Code: problem.Code, Field: problem.Field, Message: problem.Message},
-			}
-			continue
-		}
-		j.entries = append(j.entries, i)
-		j.results[i] = &keytrailv1.PublishResult{EventIds: []string{entry.Header.EventID}}
-		entries = append(entries, entry)
-	}
-	var err error
-	j.ticket, err = s.log.Submit(ctx, entries)
-	return j, err
-}
-
-func eventIDs(item *keytrailv1.PublishItem) []string {
-	if id := item.GetRecord().GetEventId(); id != "" {
-		return []string{id}
-	}
-	return nil
-}
-
-// judge makes an entry of an item, or says what is wrong with it.
-func (s *ingest) judge(item *keytrailv1.PublishItem) (eventlog.Entry, *record.Problem) {
-	rec := item.GetRecord()
-	if rec == nil {
-		return eventlog.Entry{}, &record.Problem{Code: keytrailv1.RejectionCode_REJECTION_CODE_MISSING_FIELD, Message: "the item holds nothing that this bus knows"}
-	}
-	if problem := record.Validate(rec, s.policy); problem != nil {
-		return eventlog.Entry{}, problem
-	}
-	record.Compact(rec) // it came off the wire: nobody else has it
-	encoded, err := record.Marshal(rec)
-	if err != nil {
-		return eventlog.Entry{}, &record.Problem{Code: keytrailv1.RejectionCode_REJECTION_CODE_INVALID_VALUE, Message: "the record cannot be encoded"}
-	}
-	entry, err := eventlog.NewEntry(record.HeaderOf(rec), encoded)
-	if err != nil {
-		return eventlog.Entry{}, &record.Problem{Code: keytrailv1.RejectionCode_REJECTION_CODE_TOO_LARGE, Message: err.Error()}
-	}
-	return entry, nil
-}
-
-// durable says whether the log gives what a producer requires.
-func (s *ingest) durable(require keytrailv1.Durability) error {
-	if _, known := keytrailv1.Durability_name[int32(require)]; !known {
-		return invalid("require", "durability %d is not known", require)
-	}
-	given := keytrailv1.Durability_DURABILITY_STORED
-	if s.log.Durability() == eventlog.Replicated {
-		given = keytrailv1.Durability_DURABILITY_REPLICATED
-	}
-	if require > given {
-		return &durabilityError{asked: name(require), given: name(given)}
-	}
-	return nil
-}
-
-func name(d keytrailv1.Durability) string { return d.String()[len("DURABILITY_"):] }
-
-// wait completes the results. It fails as a whole when nothing of the request
-// came to a result.
-func (j *job) wait(ctx context.Context) ([]*keytrailv1.PublishResult, error) {
-	logged, err := j.ticket.Results(ctx)
-	if err != nil {
-		return nil, err
-	}
-	failed := 0
-	for n, r := range logged {
-		j.fill(j.results[j.entries[n]], r)
-		if r.Status == eventlog.StatusFailed {
-			failed++
-		}
-	}
-	if failed > 0 && failed == len(j.results) {
-		return nil, logged[0].Err
-	}
-	for _, r := range j.results {
-		j.ingest.results.WithLabelValues(r.Status.String()[len("PUBLISH_STATUS_"):]).Inc()
-	}
-	return j.results, nil
-}
-
-func (j *job) fill(out *keytrailv1.PublishResult, r eventlog.Result) {
-	log := j.ingest.log
-	if r.Position != (eventlog.Position{}) {
-		out.Cursor = log.Cursor(r.Position)
-	}
-	switch r.Status {
-	case eventlog.StatusStored:
-		out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_STORED
-		if log.Durability() == eventlog.Replicated {
-			out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_REPLICATED
-		}
-	case eventlog.StatusDuplicate:
-		out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_DUPLICATE
-	case eventlog.StatusConflict:
-		out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_CONFLICT
-		out.Cursor = ""
-		out.Rejection = &keytrailv1.Rejection{
-			Code:    keytrailv1.RejectionCode_REJECTION_CODE_CONFLICT,
-			Field:   "eventID",
-			Message: "the log holds another record under this event ID",
-		}
-	case eventlog.StatusFailed:
-		out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_NOT_STORED
-		out.Rejection = &keytrailv1.Rejection{Code: keytrailv1.RejectionCode_REJECTION_CODE_LOG_UNAVAILABLE, Message: r.Err.Error()}
-		if errors.Is(r.Err, eventlog.ErrFull) {
-			out.Rejection.Code = keytrailv1.RejectionCode_REJECTION_CODE_LOG_FULL
-		}
 	}
 }

@@ -58,6 +58,9 @@ type Config struct {
 	// AllSources takes records of other services than KMS.
 	AllSources bool
 
+	// Recorder tunes what is recorded of calls.
+	Recorder record.RecorderConfig
+
 	// Logger. Default: [slog.Default].
 	Logger *slog.Logger
 
@@ -100,6 +103,10 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.GRPC == nil {
 		return nil, errors.New("no gRPC listener")
 	}
+	recorder, err := record.NewRecorder(cfg.Recorder)
+	if err != nil {
+		return nil, err
+	}
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	if cfg.Registry == nil {
 		cfg.Registry = prometheus.NewRegistry()
@@ -119,7 +126,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.hub, err = fanout.New(ctx, s.log, cfg.Hub); err != nil {
 		return nil, err
 	}
-	s.ingest = newIngest(s.log, record.Policy{AllSources: cfg.AllSources}, s.draining, cfg.Registry)
+	s.ingest = newIngest(s.log, record.Policy{AllSources: cfg.AllSources}, recorder, s.draining, cfg.Registry)
 	s.grpc = newGRPC(cfg, &s.calls)
 	keytrailv1.RegisterIngestServiceServer(s.grpc, s.ingest)
 	s.subs = &subscribe{log: s.log, hub: s.hub, draining: s.draining}
