@@ -14,6 +14,7 @@ import (
 	"time"
 
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/record"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -198,7 +199,7 @@ func (b *bus) store(rec *keytrailv1.Record) *keytrailv1.PublishResult {
 	id := rec.GetEventId()
 	switch before := b.ids[id]; {
 	case id == "":
-		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_MISSING_FIELD, "", "eventID is required.")
+		return rejected(&record.Problem{Code: keytrailv1.RejectionCode_REJECTION_CODE_MISSING_FIELD, Message: "eventID is required."})
 	case before != nil && proto.Equal(before, rec):
 		return &keytrailv1.PublishResult{
 			Status:   keytrailv1.PublishStatus_PUBLISH_STATUS_DUPLICATE,

@@ -16,20 +16,22 @@ const (
 	itemsField   protowire.Number = 2 // PublishStreamRequest.items
 	requireField protowire.Number = 3 // PublishStreamRequest.require
 	recordField  protowire.Number = 1 // PublishItem.record
+	callField    protowire.Number = 2 // PublishItem.call
 )
 
-// encodeItem encodes rec as the field of a PublishStreamRequest that holds it:
-// a request is the concatenation of such pieces. So a record is encoded once,
-// on the caller's goroutine, and sending it again costs nothing.
-func encodeItem(rec *keytrailv1.Record) ([]byte, error) {
-	size := proto.Size(rec)
-	item := protowire.SizeTag(recordField) + protowire.SizeBytes(size)
+// encodeItem encodes a record or call, which is the given field of an item, as the
+// field of a PublishStreamRequest that holds the item: a request is the concatenation
+// of such pieces. So it is encoded once, on the caller's goroutine, and sending it
+// again costs nothing.
+func encodeItem(field protowire.Number, m proto.Message) ([]byte, error) {
+	size := proto.Size(m)
+	item := protowire.SizeTag(field) + protowire.SizeBytes(size)
 	b := make([]byte, 0, protowire.SizeTag(itemsField)+protowire.SizeBytes(item))
 	b = protowire.AppendTag(b, itemsField, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(item))
-	b = protowire.AppendTag(b, recordField, protowire.BytesType)
+	b = protowire.AppendTag(b, field, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
-	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, rec)
+	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
 }
 
 // encodeHeader encodes what comes before the items of a request.
@@ -64,8 +66,8 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 // streamCodec is the codec of every PublishStream call.
 var streamCodec = codec{encoding.GetCodecV2("proto")}
 
-// itemRecordBytes is the size of the record in what encodeItem gave.
-func itemRecordBytes(item []byte) int {
+// contentBytes is the size of the record or call in what encodeItem gave.
+func contentBytes(item []byte) int {
 	for range 2 { // the field of the request, then that of the item
 		_, _, n := protowire.ConsumeTag(item)
 		item = item[n:]

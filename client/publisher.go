@@ -11,6 +11,8 @@ import (
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"github.com/keytrail/keytrail/record"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // closeGrace is how long Close waits for the bus to end a stream on which
@@ -100,7 +102,7 @@ func (c *Client) NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 // sent. Nothing else is checked here.
 func (p *Publisher) Publish(ctx context.Context, rec *keytrailv1.Record) (*Pending, error) {
 	x := &Pending{done: make(chan struct{})}
-	if err := p.take(ctx, rec, x); err != nil {
+	if err := p.take(ctx, x, x.encodeRecord(rec)); err != nil {
 		return nil, err
 	}
 	return x, nil
@@ -117,7 +119,8 @@ func (p *Publisher) PublishFunc(ctx context.Context, rec *keytrailv1.Record, fn 
 	if fn == nil {
 		fn = func(*Pending) {}
 	}
-	return p.take(ctx, rec, &Pending{fn: fn})
+	x := &Pending{fn: fn}
+	return p.take(ctx, x, x.encodeRecord(rec))
 }
 
 // PublishWait publishes rec and waits for its result. When ctx ends first the
@@ -130,12 +133,11 @@ func (p *Publisher) PublishWait(ctx context.Context, rec *keytrailv1.Record) (*k
 	return x.Result(ctx)
 }
 
-// take encodes rec into x and queues it.
-func (p *Publisher) take(ctx context.Context, rec *keytrailv1.Record, x *Pending) error {
+// take queues x, or answers it with refused.
+func (p *Publisher) take(ctx context.Context, x *Pending, refused *keytrailv1.PublishResult) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	refused := x.encode(rec)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -189,36 +191,45 @@ func (p *Publisher) take(ctx context.Context, rec *keytrailv1.Record, x *Pending
 	return nil
 }
 
-// encode fills x.item, or says why the record cannot be sent.
-func (x *Pending) encode(rec *keytrailv1.Record) *keytrailv1.PublishResult {
-	if p := record.CheckSecrets(rec); p != nil {
-		return rejected(rec, p.Code, p.Field, p.Message)
+// encodeRecord fills x.item, or says why the record cannot be sent.
+func (x *Pending) encodeRecord(rec *keytrailv1.Record) *keytrailv1.PublishResult {
+	p := record.CheckSecrets(rec)
+	if p == nil {
+		p = x.encode(recordField, rec)
 	}
-	item, err := encodeItem(rec)
+	if p == nil {
+		return nil
+	}
+	result := rejected(p)
+	if id := rec.GetEventId(); utf8.ValidString(id) && id != "" {
+		result.EventIds = []string{id}
+	}
+	return result
+}
+
+// encode fills x.item with a record or call, or says why it cannot be sent.
+func (x *Pending) encode(field protowire.Number, m proto.Message) *record.Problem {
+	item, err := encodeItem(field, m)
 	if err != nil {
-		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_INVALID_VALUE, "",
-			"the record cannot be encoded: a text in it is not valid UTF-8")
+		return &record.Problem{Code: keytrailv1.RejectionCode_REJECTION_CODE_INVALID_VALUE,
+			Message: "it cannot be encoded: a text in it is not valid UTF-8"}
 	}
 	// The overhead of an item is a few bytes; only what is near the limit needs
 	// to be measured exactly.
-	if len(item) > record.MaxBytes && itemRecordBytes(item) > record.MaxBytes {
-		return rejected(rec, keytrailv1.RejectionCode_REJECTION_CODE_TOO_LARGE, "",
-			fmt.Sprintf("the record is over %d bytes", record.MaxBytes))
+	if len(item) > record.MaxBytes && contentBytes(item) > record.MaxBytes {
+		return &record.Problem{Code: keytrailv1.RejectionCode_REJECTION_CODE_TOO_LARGE,
+			Message: fmt.Sprintf("it is over %d bytes", record.MaxBytes)}
 	}
 	x.item = item
 	return nil
 }
 
 // rejected is the result that the bus would give.
-func rejected(rec *keytrailv1.Record, code keytrailv1.RejectionCode, field, message string) *keytrailv1.PublishResult {
-	result := &keytrailv1.PublishResult{
+func rejected(p *record.Problem) *keytrailv1.PublishResult {
+	return &keytrailv1.PublishResult{
 		Status:    keytrailv1.PublishStatus_PUBLISH_STATUS_REJECTED,
-		Rejection: &keytrailv1.Rejection{Code: code, Field: field, Message: message},
+		Rejection: &keytrailv1.Rejection{Code: p.Code, Field: p.Field, Message: p.Message},
 	}
-	if id := rec.GetEventId(); utf8.ValidString(id) && id != "" {
-		result.EventIds = []string{id}
-	}
-	return result
 }
 
 // Flush sends what is queued without waiting for more, and returns when every

@@ -50,15 +50,15 @@ func TestEncoding(t *testing.T) {
 	for _, size := range []int{0, 1, 100, 127, 128, 16_000, 16_384, 200_000} {
 		r := rec(size)
 		r.UserAgent = proto.String(strings.Repeat("x", size))
-		item, err := encodeItem(r)
+		item, err := encodeItem(recordField, r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if cap(item) != len(item) {
 			t.Errorf("item of %d bytes in %d", len(item), cap(item))
 		}
-		if got := itemRecordBytes(item); got != proto.Size(r) {
-			t.Errorf("itemRecordBytes says %d, is %d", got, proto.Size(r))
+		if got := contentBytes(item); got != proto.Size(r) {
+			t.Errorf("contentBytes says %d, is %d", got, proto.Size(r))
 		}
 		encoded = append(encoded, item...)
 		want.Items = append(want.Items, &keytrailv1.PublishItem{Item: &keytrailv1.PublishItem_Record{Record: r}})
