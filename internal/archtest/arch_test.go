@@ -39,6 +39,8 @@ var layers = []rule{
 	{4, "fanout", []string{"gen/keytrail/v1", "record", "filter", "eventlog", "internal/meter"}},
 	{5, "server", []string{"gen/keytrail/v1", "record", "filter", "eventlog", "fanout"}},
 	{5, "client", []string{"gen/keytrail/v1", "record", "filter"}},
+	{5, "client/kmshttp", []string{"gen/keytrail/v1", "record"}},
+	{5, "client/spool", []string{"gen/keytrail/v1"}},
 	{6, "cmd/bus", nil},
 	{6, "cmd/subscriber", []string{"gen/keytrail/v1", "record", "filter", "client", "internal/show", "internal/when"}},
 	{6, "loadtest", nil},
