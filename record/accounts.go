@@ -136,8 +136,8 @@ func (p *plan) record(account, shared string) *keytrailv1.Record {
 	r := &m.record
 	if p.code != "" {
 		r.ErrorCode = m.text(cutText(p.code))
-		if p.Error.GetMessage() != "" {
-			r.ErrorMessage = m.text(cutText(p.Error.GetMessage()))
+		if p.message != "" {
+			r.ErrorMessage = m.text(cutText(p.message))
 		}
 	}
 	if shared != "" {

@@ -129,6 +129,7 @@ func (r *Recorder) Record(c *keytrailv1.Call) ([]*keytrailv1.Record, *Problem) {
 	if problem := p.findSecond(); problem != nil {
 		return nil, problem
 	}
+	p.message = p.op.safeMessage(p.Call)
 	records := p.records()
 	if p.size > MaxBytes/2 {
 		for _, made := range records {
@@ -147,6 +148,8 @@ type plan struct {
 
 	// What is logged. nil: the member is absent from the record.
 	request, response, additional, details []byte
+
+	message string // why the call failed, without secrets
 }
 
 // jsonProblem is the problem of text that is not what it should be.

@@ -10,7 +10,8 @@ import (
 // producers: what must not be in a log then never leaves them. Record makes the
 // same records of it as of c. Names and values stay as the API has them. Text
 // that is not one JSON object becomes `[]`, which Record refuses at the same
-// place; protobuf fields that this version does not know are removed. c is not
+// place; protobuf fields that this version does not know are removed. An error
+// message that repeats a value which is not logged is replaced. c is not
 // changed, and shares no memory with the result that can be written to.
 func Redact(c *keytrailv1.Call) *keytrailv1.Call {
 	if c == nil {
@@ -44,7 +45,11 @@ func Redact(c *keytrailv1.Call) *keytrailv1.Call {
 		safe.TlsDetails = m.tlsDetails(c.TlsDetails)
 	}
 	if e := c.Error; e != nil {
-		safe.Error = &keytrailv1.CallError{Code: clone(e.Code), Message: clone(e.Message)}
+		safe.Error = &keytrailv1.CallError{Code: clone(e.Code)}
+		if e.Message != nil {
+			message := op.safeMessage(c)
+			safe.Error.Message = &message
+		}
 	}
 	for _, k := range c.Keys {
 		if k == nil {
