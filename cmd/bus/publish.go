@@ -27,12 +27,26 @@ type publishCmd struct {
 	busFlag
 	Paths       []string      `arg:"" name:"path" help:"CloudTrail log files (one record, JSON lines or {\"Records\": […]}, also gzip), folders of them, or '-' for standard input."`
 	Rejects     string        `help:"Keep what was refused in this file, one JSON object a line with reason, file and record." placeholder:"FILE" type:"path"`
+	Calls       bool          `help:"The files hold calls, of which the bus makes the records: JSON lines, one call a line."`
 	NewEventIDs bool          `name:"new-event-ids" help:"Give each record a fresh event ID, to replay samples."`
 	RetryFor    time.Duration `name:"retry-for" help:"How long to try while the bus is away or its log is full (default ${default})." default:"1m" placeholder:"DURATION"`
 }
 
 func (c *publishCmd) Help() string {
 	return `In folders, files named *.json, *.jsonl, *.ndjson and those with .gz after it are taken; other files have to be named.
+
+With --calls each line is a call such as
+
+  {"callId":"7f3a","operation":"Decrypt","time":"2026-11-24T10:00:00Z","region":"us-west-2",
+   "caller":{"type":"IAMUser","accountId":"111122223333","userName":"alice"},
+   "requestParameters":{"EncryptionContext":{"app":"shop"}},
+   "keys":[{"arn":"arn:aws:kms:us-west-2:111122223333:key/1234abcd"}],
+   "error":{"code":"AccessDeniedException"}}
+
+on one line. requestParameters and response are as the API has them; what must not be logged of them is removed before
+anything is sent. Also: accountId, sourceIPAddress, userAgent, tlsDetails, vpcEndpointId, vpcEndpointAccountId, requestID,
+additionalEventData, serviceEventDetails, dryRun, sessionCredentialFromConsole; ownerAccountId and aliasArn of a key. A call
+without callId is given one, and so stored again each time that its file is published.
 
 Exit status:
 
@@ -45,11 +59,14 @@ func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
 	if c.RetryFor <= 0 {
 		return errors.New("--retry-for must be positive")
 	}
+	if c.Calls && c.NewEventIDs {
+		return errors.New("--new-event-ids is for records: with --calls, leave callId out of the calls instead")
+	}
 	files, skipped, err := expand(c.Paths)
 	if err != nil {
 		return err
 	}
-	run := &publishRun{program: p, newIDs: c.NewEventIDs}
+	run := &publishRun{program: p, calls: c.Calls, newIDs: c.NewEventIDs}
 	conn, err := c.dial(ctx) // before the file of rejects is touched
 	if err != nil {
 		return err
@@ -174,7 +191,8 @@ func isLog(name string) bool {
 // publishRun is one run of publish: what became of everything.
 type publishRun struct {
 	program *program
-	newIDs  bool
+	calls   bool     // the files hold calls
+	newIDs  bool     // give records, or calls that have none, an ID of their own
 	rejects *os.File // nil without --rejects
 
 	mu                             sync.Mutex // guards what follows; results come on the publisher's goroutine
@@ -203,6 +221,10 @@ func (r *publishRun) publishFile(ctx context.Context, pub *client.Publisher, nam
 		}
 		defer f.Close()
 		in = f
+	}
+	if r.calls {
+		r.publishCalls(ctx, pub, in, name)
+		return
 	}
 	records := record.NewReader(in)
 	for ctx.Err() == nil && r.gaveUp() == nil {
@@ -249,22 +271,25 @@ func (r *publishRun) publish(ctx context.Context, pub *client.Publisher, rec *ke
 		}
 	}
 	err := pub.PublishFunc(ctx, rec, func(x *client.Pending) {
-		res, err := x.Result(ctx) // it is there: PublishFunc calls when it is
-		if err != nil {
-			r.failedRecord(err)
-			return
-		}
-		switch {
-		case x.Stored():
-			r.count(&r.published)
-		case res.GetStatus() == keytrailv1.PublishStatus_PUBLISH_STATUS_DUPLICATE:
-			r.count(&r.duplicate)
-		default:
-			r.reject(rejectionOf(res, rec, name, number))
-		}
+		r.settle(ctx, x, func(res *keytrailv1.PublishResult) rejection { return rejectionOf(res, rec, name, number) })
 	})
 	if err != nil && ctx.Err() == nil {
 		r.failedRecord(err)
+	}
+}
+
+// settle counts what became of a record or call.
+func (r *publishRun) settle(ctx context.Context, x *client.Pending, rejected func(*keytrailv1.PublishResult) rejection) {
+	res, err := x.Result(ctx) // it is there: the publisher calls when it is
+	switch {
+	case err != nil:
+		r.failedRecord(err)
+	case x.Stored():
+		r.count(&r.published)
+	case res.GetStatus() == keytrailv1.PublishStatus_PUBLISH_STATUS_DUPLICATE:
+		r.count(&r.duplicate)
+	default:
+		r.reject(rejected(res))
 	}
 }
 
@@ -296,7 +321,8 @@ func renew(rec *keytrailv1.Record) error {
 // rejection is a line of the file of rejects.
 type rejection struct {
 	File   string          `json:"file"`
-	Record int             `json:"record"`
+	Record int             `json:"record,omitempty"`
+	Line   int             `json:"line,omitempty"` // of a file of calls
 	Code   string          `json:"code,omitempty"`
 	Field  string          `json:"field,omitempty"`
 	Reason string          `json:"reason"`
@@ -308,10 +334,7 @@ type rejection struct {
 
 func rejectionOf(res *keytrailv1.PublishResult, rec *keytrailv1.Record, name string, number int) rejection {
 	rej := res.GetRejection()
-	out := rejection{
-		File: name, Record: number, Field: rej.GetField(), Reason: rej.GetMessage(),
-		Code: strings.TrimPrefix(rej.GetCode().String(), "REJECTION_CODE_"),
-	}
+	out := rejection{File: name, Record: number, Field: rej.GetField(), Reason: rej.GetMessage(), Code: codeText(rej.GetCode())}
 	// What must not be in a log must not be in a file of rejects either.
 	if rej.GetCode() == keytrailv1.RejectionCode_REJECTION_CODE_SECRET {
 		return out
@@ -320,6 +343,10 @@ func rejectionOf(res *keytrailv1.PublishResult, rec *keytrailv1.Record, name str
 		out.Event = text
 	}
 	return out
+}
+
+func codeText(code keytrailv1.RejectionCode) string {
+	return strings.TrimPrefix(code.String(), "REJECTION_CODE_")
 }
 
 func (r *publishRun) reject(rej rejection) {
@@ -336,6 +363,9 @@ func (r *publishRun) reject(rej rejection) {
 		if rej.Record > 0 {
 			where += fmt.Sprintf(" record %d", rej.Record)
 		}
+		if rej.Line > 0 {
+			where += fmt.Sprintf(" line %d", rej.Line)
+		}
 		fmt.Fprintf(r.program.stderr, "rejected: %s: %s%s\n", where, field, show.Text(rej.Reason))
 		return
 	}
@@ -347,7 +377,9 @@ func (r *publishRun) reject(rej rejection) {
 	if rej.Event == nil && rej.Raw != nil {
 		out.Text = string(rej.Raw)
 	}
-	if err := json.NewEncoder(r.rejects).Encode(out); err != nil && r.rejectsErr == nil {
+	enc := json.NewEncoder(r.rejects)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(out); err != nil && r.rejectsErr == nil {
 		r.rejectsErr = fmt.Errorf("--rejects: %w", err)
 	}
 }

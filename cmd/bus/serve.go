@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keytrail/keytrail/eventlog"
+	"github.com/keytrail/keytrail/record"
 	"github.com/keytrail/keytrail/server"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -35,6 +36,11 @@ type serveFlags struct {
 	LogDiskShare float64 `name:"log-disk-share" help:"Part of the disk, free space and the log's own, that the log may fill (default ${default})." default:"0.75" placeholder:"PART"`
 
 	LogDiskReserve size `name:"log-disk-reserve" help:"Free space that the log leaves on its disk. Default: 512MiB, or 5 % of a disk that is small." placeholder:"SIZE"`
+
+	CallEventVersion string   `name:"call-event-version" help:"The eventVersion of records that are made of calls (default ${default})." default:"1.11" placeholder:"VERSION"`
+	CallOwnersView   string   `name:"call-owners-view" help:"What the owner of a key sees of a caller of another account: ${enum}. Reduced: account and principal ID, as CloudTrail shows (default ${default})." enum:"reduced,full" default:"reduced" placeholder:"VIEW"`
+	CallTrimKeys     bool     `name:"call-trim-keys" help:"Leave the keys of third accounts out of the owners' copies of a ReEncrypt."`
+	CallNotEnriched  []string `name:"call-not-enriched" help:"Operations whose responseElements.keyId is not filled in, of those for which CloudTrail's documentation has it." placeholder:"OPERATION"`
 
 	AllSources bool   `name:"all-sources" help:"Take records of services other than KMS."`
 	Pprof      bool   `help:"Serve /debug/pprof at --http-listen."`
@@ -63,6 +69,17 @@ func (f *serveFlags) config(logs io.Writer) (server.Config, error) {
 		},
 		Profiling:  f.Pprof,
 		AllSources: f.AllSources,
+		Recorder: record.RecorderConfig{
+			EventVersion: f.CallEventVersion,
+			TrimKeys:     f.CallTrimKeys,
+			NotEnriched:  f.CallNotEnriched,
+		},
+	}
+	if f.CallOwnersView == "full" {
+		cfg.Recorder.OwnersView = record.CallerFull
+	}
+	if _, err := record.NewRecorder(cfg.Recorder); err != nil {
+		return cfg, fmt.Errorf("--call-event-version, --call-not-enriched: %w", err)
 	}
 	if f.Data == "" && f.NATSURL == "" {
 		cfg.Log.Dir = defaultData
