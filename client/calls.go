@@ -30,7 +30,19 @@ func (p *Publisher) PublishCallFunc(ctx context.Context, c *keytrailv1.Call, fn 
 	return p.takeCall(ctx, &Pending{fn: fn}, c)
 }
 
+// PublishCallWait publishes c and waits for its result, as PublishWait.
+func (p *Publisher) PublishCallWait(ctx context.Context, c *keytrailv1.Call) (*keytrailv1.PublishResult, error) {
+	x, err := p.PublishCall(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return x.Result(ctx)
+}
+
 func (p *Publisher) takeCall(ctx context.Context, x *Pending, c *keytrailv1.Call) error {
+	if c == nil {
+		c = new(keytrailv1.Call)
+	}
 	safe := record.Redact(c)
 	if safe.GetCallId() == "" {
 		id, err := uuid.NewV7()

@@ -16,6 +16,8 @@
 //     next one, ahead of everything newer. The bus stores an event ID once, so
 //     nothing is stored twice; a record whose answer was lost comes back as
 //     DUPLICATE, and [Pending.Stored] tells that from a real one.
+//   - Of a call, only what the bus would log leaves the process, and its call
+//     ID stays the same through all attempts.
 //   - Records are sent in the order in which Publish took them, and records of
 //     one key are stored in that order. The exception is a record with the
 //     result NOT_STORED: it is sent again after a pause, ahead of all that was

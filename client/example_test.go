@@ -53,6 +53,41 @@ func call(id, operation string) *keytrailv1.Record {
 	}
 }
 
+// A KMS reports a call of another account's key: two records are made of it.
+func ExamplePublisher_PublishCall() {
+	addr, stop := startBus()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	c, err := client.New(addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	p, err := c.NewPublisher(client.PublisherConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	result, err := p.PublishCallWait(ctx, &keytrailv1.Call{
+		Operation:         proto.String("Decrypt"),
+		Time:              timestamppb.Now(),
+		Region:            proto.String("us-west-2"),
+		Caller:            &keytrailv1.UserIdentity{Type: proto.String("IAMUser"), AccountId: proto.String("444455556666"), UserName: proto.String("bob")},
+		RequestParameters: []byte(`{"CiphertextBlob":"bm90IGxvZ2dlZA==","EncryptionContext":{"order":"4711"}}`),
+		Response:          []byte(`{"Plaintext":"bm90IGxvZ2dlZA=="}`),
+		Keys:              []*keytrailv1.CallKey{{Arn: proto.String("arn:aws:kms:us-west-2:111122223333:key/1234abcd")}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.GetStatus(), len(result.GetEventIds()), "records")
+	if err := p.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: PUBLISH_STATUS_STORED 2 records
+}
+
 func ExamplePublisher() {
 	addr, stop := startBus()
 	defer stop()
