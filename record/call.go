@@ -74,14 +74,15 @@ func (c *checkedCall) check() *Problem {
 	if p := c.checkHidden(); p != nil {
 		return p
 	}
+	texts := textsOf(c.Call)
 	// Few calls are so long that their exact size matters.
-	if c.size = c.atMost(); c.size > MaxBytes/2 {
+	if c.size = c.atMost(&texts); c.size > MaxBytes/2 {
 		c.size = proto.Size(c.Call)
 	}
 	if c.size > MaxCallBytes {
 		return &Problem{codeTooLarge, "call", fmt.Sprintf("encoded, the call is longer than %d bytes", MaxCallBytes)}
 	}
-	if p := c.checkTexts(); p != nil {
+	if p := c.checkTexts(&texts); p != nil {
 		return p
 	}
 	c.op = operationOf(c.Call)
@@ -128,8 +129,10 @@ func (c *checkedCall) checkHidden() *Problem {
 // callText is a string of a call and its field.
 type callText struct{ name, text string }
 
+type callTexts [35]callText
+
 // textsOf are all strings of the call but those of its keys.
-func textsOf(c *keytrailv1.Call) [35]callText {
+func textsOf(c *keytrailv1.Call) callTexts {
 	u, s := c.Caller, c.Caller.GetSessionContext()
 	a, issuer := s.GetAttributes(), s.GetSessionIssuer()
 	return [...]callText{
@@ -173,10 +176,9 @@ func textsOf(c *keytrailv1.Call) [35]callText {
 
 // atMost is no less than the size of the call, encoded. The call has no
 // unknown fields.
-func (c *checkedCall) atMost() int {
+func (c *checkedCall) atMost(texts *callTexts) int {
 	const perField = 8 // bytes of tags and lengths
 	u, s := c.Caller, c.Caller.GetSessionContext()
-	texts := textsOf(c.Call)
 	n := perField * (len(texts) + 32)
 	for i := range texts {
 		n += len(texts[i].text)
@@ -197,11 +199,10 @@ func (c *checkedCall) atMost() int {
 
 // checkTexts checks what protobuf checks on the wire, for calls that did not
 // come over it, and the caller's JSON.
-func (c *checkedCall) checkTexts() *Problem {
+func (c *checkedCall) checkTexts(texts *callTexts) *Problem {
 	u, s := c.Caller, c.Caller.GetSessionContext()
-	texts := textsOf(c.Call)
 	for i := range texts {
-		if f := &texts[i]; !utf8.ValidString(f.text) {
+		if f := &texts[i]; f.text != "" && !utf8.ValidString(f.text) {
 			return callProblem(codeInvalid, f.name, "must be UTF-8")
 		}
 	}

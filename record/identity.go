@@ -20,13 +20,18 @@ type made struct {
 	resource   [2]keytrailv1.Resource
 	entries    [2]*keytrailv1.Resource
 
-	texts [52]string // each is used once
+	texts [32]string // each is used once; few records have more
 	used  int
 	flags [3]bool
 }
 
 // text returns a new *string of s.
 func (m *made) text(s string) *string {
+	if m.used == len(m.texts) {
+		more := new(string)
+		*more = s
+		return more
+	}
 	p := &m.texts[m.used]
 	m.used++
 	*p = s
