@@ -29,13 +29,18 @@ func (f *busFlag) dial(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--bus %s: %w", f.Bus, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	_, err = healthv1.NewHealthClient(c.Conn()).Check(ctx, &healthv1.HealthCheckRequest{Service: keytrailv1.IngestService_ServiceDesc.ServiceName})
-	if err != nil {
+	if err := answers(ctx, c, patience); err != nil {
 		return nil, errors.Join(f.explain(err), c.Close())
 	}
 	return c, nil
+}
+
+// answers says within timeout whether a bus is there that takes records.
+func answers(ctx context.Context, c *client.Client, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := healthv1.NewHealthClient(c.Conn()).Check(ctx, &healthv1.HealthCheckRequest{Service: keytrailv1.IngestService_ServiceDesc.ServiceName})
+	return err
 }
 
 // explain turns a status into a line for people.

@@ -42,12 +42,30 @@ type serveFlags struct {
 	CallTrimKeys     bool     `name:"call-trim-keys" help:"Leave the keys of third accounts out of the owners' copies of a ReEncrypt."`
 	CallNotEnriched  []string `name:"call-not-enriched" help:"Operations whose responseElements.keyId is not filled in, of those for which CloudTrail's documentation has it." placeholder:"OPERATION"`
 
-	AllSources bool   `name:"all-sources" help:"Take records of services other than KMS."`
-	Pprof      bool   `help:"Serve /debug/pprof at --http-listen."`
-	LogLevel   string `name:"log-level" help:"What the bus itself logs to standard error: ${enum} (default ${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
-	LogFormat  string `name:"log-format" help:"How: ${enum} (default ${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
+	AllSources bool `name:"all-sources" help:"Take records of services other than KMS."`
+	Pprof      bool `help:"Serve /debug/pprof at --http-listen."`
+
+	logFlags
 
 	DrainTimeout time.Duration `name:"drain-timeout" help:"How long a stopping bus waits for its clients (default ${default})." default:"20s" placeholder:"DURATION"`
+}
+
+// logFlags say what a command that keeps running logs of itself.
+type logFlags struct {
+	LogLevel  string `name:"log-level" help:"What the command itself logs to standard error: ${enum} (default ${default})." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
+	LogFormat string `name:"log-format" help:"How: ${enum} (default ${default})." enum:"text,json" default:"text" placeholder:"FORMAT"`
+}
+
+func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.LogLevel)); err != nil {
+		return nil, err
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, opt)), nil
 }
 
 // defaultData is where the log is when nothing else is said.
@@ -84,15 +102,9 @@ func (f *serveFlags) config(logs io.Writer) (server.Config, error) {
 	if f.Data == "" && f.NATSURL == "" {
 		cfg.Log.Dir = defaultData
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.LogLevel)); err != nil {
+	var err error
+	if cfg.Logger, err = f.logger(logs); err != nil {
 		return cfg, err
-	}
-	opt := &slog.HandlerOptions{Level: level}
-	if f.LogFormat == "json" {
-		cfg.Logger = slog.New(slog.NewJSONHandler(logs, opt))
-	} else {
-		cfg.Logger = slog.New(slog.NewTextHandler(logs, opt))
 	}
 	if f.DrainTimeout < 0 {
 		return cfg, errors.New("--drain-timeout is negative")
@@ -118,7 +130,7 @@ func listen(flag, addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return nil, fmt.Errorf("%s is in use, perhaps by another bus: stop that one, or choose another address with --%s", addr, flag)
+		return nil, fmt.Errorf("%s is in use, perhaps by another bus or proxy: stop that one, or choose another address with --%s", addr, flag)
 	case err != nil:
 		return nil, fmt.Errorf("%w: choose another address with --%s", err, flag)
 	}
