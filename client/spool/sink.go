@@ -173,19 +173,24 @@ func NewFailOpen(cfg FailOpenConfig) (*FailOpen, error) {
 // Record returns nil once the bus has stored c or the spool holds it. It does
 // not spool what the bus refuses: that is a [*RefusedError], and no outage.
 func (f *FailOpen) Record(ctx context.Context, c *keytrailv1.Call) error {
-	var err error
+	_, err := f.RecordOrSpool(ctx, c)
+	return err
+}
+
+// RecordOrSpool is Record, and says which of the two became of c.
+func (f *FailOpen) RecordOrSpool(ctx context.Context, c *keytrailv1.Call) (spooled bool, err error) {
 	if f.cfg.Spool.Len() == 0 {
 		err = publishWait(ctx, f.cfg.Publish, c, f.cfg.Wait)
 		var refused *RefusedError
 		if err == nil || errors.As(err, &refused) {
-			return err
+			return false, err
 		}
 		f.cfg.Logger.WarnContext(ctx, "spool: the bus does not take a call: spooling it", "call_id", c.GetCallId(), "error", err)
 	}
 	if serr := f.cfg.Spool.Add(c); serr != nil {
-		return errors.Join(serr, err)
+		return false, errors.Join(serr, err)
 	}
-	return nil
+	return true, nil
 }
 
 // Refused is how many spooled calls the bus has refused.

@@ -120,27 +120,27 @@ func TestFailOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		record := func(id, operation string) {
+		record := func(id, operation string, toSpool bool) {
 			t.Helper()
 			c := call(id)
 			c.Operation = new(operation)
-			if err := f.Record(t.Context(), c); err != nil {
-				t.Errorf("Record: %v", err)
+			if spooled, err := f.RecordOrSpool(t.Context(), c); err != nil || spooled != toSpool {
+				t.Errorf("RecordOrSpool: %v, %v", spooled, err)
 			}
 		}
 
-		record("direct", "Decrypt")
+		record("direct", "Decrypt", false)
 		// From here on the bus takes calls and says nothing.
 		if calls := b.set(result{}); s.Len() != 0 || len(calls) != 1 {
 			t.Fatalf("%d spooled, published %q", s.Len(), calls)
 		}
 		start := time.Now()
-		record("a", "Decrypt")
+		record("a", "Decrypt", true)
 		if d := time.Since(start); d != spool.DefaultWait {
 			t.Errorf("the first call of an outage took %s", d)
 		}
-		record("b", "Bad")
-		record("c", "Decrypt")
+		record("b", "Bad", true)
+		record("c", "Decrypt", true)
 		if d := time.Since(start); d != spool.DefaultWait {
 			t.Errorf("the next ones took %s more", d-spool.DefaultWait)
 		}
@@ -157,7 +157,7 @@ func TestFailOpen(t *testing.T) {
 		if n := len(calls); n < 3 || !slices.Equal(calls[n-3:], []string{"a", "b", "c"}) {
 			t.Errorf("delivered %q", calls)
 		}
-		record("d", "Decrypt")
+		record("d", "Decrypt", false)
 		if calls := b.set(result{status: synced}); !slices.Equal(calls, []string{"d"}) {
 			t.Errorf("published %q", calls)
 		}
