@@ -113,22 +113,6 @@ func CallFromJSON(data []byte) (*keytrailv1.Call, error) {
 	return c, nil
 }
 
-// UserIdentityFromJSON reads who called from a JSON object with the members of
-// a record's userIdentity. Other members are refused.
-//
-// The error is a [*Problem] whose field begins with "userIdentity".
-func UserIdentityFromJSON(data []byte) (*keytrailv1.UserIdentity, error) {
-	var text jsontext.Value
-	if err := json.Unmarshal(data, &text); err != nil {
-		return nil, callJSONProblem(err)
-	}
-	u := new(keytrailv1.UserIdentity)
-	if err := readWhole(text, "userIdentity", userIdentityFields, u); err != nil {
-		return nil, err
-	}
-	return u, nil
-}
-
 // orNothing is v, but nil where it is null or absent.
 func orNothing(v jsontext.Value) []byte {
 	if v.Kind() == 'n' {

@@ -100,24 +100,6 @@ func TestBadCallTexts(t *testing.T) {
 	}
 }
 
-func TestUserIdentityFromJSON(t *testing.T) {
-	u, err := record.UserIdentityFromJSON([]byte(`{"type":"IAMUser","userName":"alice"}`))
-	if want := (&keytrailv1.UserIdentity{Type: new("IAMUser"), UserName: new("alice")}); err != nil || !proto.Equal(u, want) {
-		t.Errorf("got %v, %v, want %v", u, err, want)
-	}
-	for text, field := range map[string]string{
-		`{"name":"hunter2"}`: "userIdentity.name",
-		`"hunter2"`:          "userIdentity",
-		`{"type"`:            "",
-	} {
-		_, err := record.UserIdentityFromJSON([]byte(text))
-		var p *record.Problem
-		if !errors.As(err, &p) || p.Field != field || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: %v, want a problem of %q", text, err, field)
-		}
-	}
-}
-
 // readCalls tells a file in short lines.
 func readCalls(src io.Reader) (got []string) {
 	r := record.NewCallReader(src)

@@ -52,6 +52,7 @@ type cli struct {
 
 	Serve   serveCmd   `cmd:"" default:"withargs" help:"Run a bus (the default command)."`
 	Publish publishCmd `cmd:"" help:"Publish CloudTrail log files to a bus."`
+	Proxy   proxyCmd   `cmd:"" help:"Record the calls of a KMS: a reverse proxy before it."`
 	Demo    demoCmd    `cmd:"" help:"Show the product at work: a bus, a producer and two subscribers, in this terminal."`
 	Log     logCmd     `cmd:"" help:"Look at the log of a bus, or make room in it."`
 	Check   checkCmd   `cmd:"" help:"Validate the configuration of serve, without serving."`
