@@ -96,7 +96,10 @@ func start(t *testing.T, name string, args ...string) *process {
 
 func startWith(t *testing.T, stdin io.Reader, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(filepath.Join(bin, name), args...), out: newOutput(), err: newOutput(), ended: make(chan struct{})}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(bin, name)
+	}
+	p := &process{t: t, cmd: exec.Command(name, args...), out: newOutput(), err: newOutput(), ended: make(chan struct{})}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, p.out, p.err
 	p.cmd.Env = environment()
 	if err := p.cmd.Start(); err != nil {
@@ -148,12 +151,18 @@ func (p *process) wait() int {
 // until waits until ok holds of the standard output.
 func (p *process) until(what string, ok func(string) bool) {
 	p.t.Helper()
+	p.untilIn(p.out, what, ok)
+}
+
+// untilIn waits until ok holds of one of the outputs.
+func (p *process) untilIn(out *output, what string, ok func(string) bool) {
+	p.t.Helper()
 	limit := time.After(waitFor)
-	for !ok(p.out.String()) {
+	for !ok(out.String()) {
 		select {
-		case <-p.out.changed:
+		case <-out.changed:
 		case <-p.ended:
-			if ok(p.out.String()) {
+			if ok(out.String()) {
 				return
 			}
 			p.t.Fatalf("%v ended before %s\n%s%s", p.cmd.Args, what, p.out, p.err)

@@ -110,13 +110,7 @@ func TestExternalNATS(t *testing.T) {
 // startWhenNATSIs starts a bus as soon as the server takes connections.
 func startWhenNATSIs(t *testing.T, server *process, url string) *bus {
 	t.Helper()
-	for !strings.Contains(server.err.String(), "Server is ready") {
-		select {
-		case <-server.err.changed:
-		case <-server.ended:
-			t.Fatalf("nats-server ended\n%s", server.err)
-		}
-	}
+	server.untilIn(server.err, "server", contains("Server is ready"))
 	return startBus(t, url)
 }
 
