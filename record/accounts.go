@@ -137,7 +137,7 @@ func (p *plan) record(account, shared string) *keytrailv1.Record {
 	if p.code != "" {
 		r.ErrorCode = m.text(cutText(p.code))
 		if p.message != "" {
-			r.ErrorMessage = m.text(cutText(p.message))
+			r.ErrorMessage = m.text(p.message)
 		}
 	}
 	if shared != "" {

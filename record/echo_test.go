@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,11 @@ func TestErrorMessages(t *testing.T) {
 		{"the name of a member", "Encrypt", `{"Plaintext":"` + blob + `"}`, "Plaintext is too long", false},
 		{"too short to tell", "Encrypt", `{"Plaintext":"YQ=="}`, "a fault", false},
 		{"an operation nobody knows", "Frobnicate", `{"KeyId":"alias/x"}`, "no alias/x", true},
+		{"the beginning of a long value", "Sign", fmt.Sprintf(`{"Message":%q}`, strings.Repeat(secret, 50)), "bad value " + strings.Repeat(secret, 3), true},
+		{"a long value that is cut off", "Sign", fmt.Sprintf(`{"Message":%q}`, strings.Repeat(secret, 50)), strings.Repeat("y", 1010) + strings.Repeat(secret, 50), true},
+		{"past what is logged", "Sign", fmt.Sprintf(`{"Message":%q}`, secret), strings.Repeat("y", 1100) + secret, false},
+		{"like a key's, and another", "Sign", `{"Message":"` + keyA[:len(keyA)-2] + `zz"}`, "no " + keyA[:len(keyA)-2] + "zz", true},
+		{"among very many values", "Sign", `{"Message":[` + strings.Repeat(`"abcd",`, 2000) + `"x"]}`, "fine", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &keytrailv1.Call{
@@ -50,7 +56,7 @@ func TestErrorMessages(t *testing.T) {
 				RequestParameters: []byte(tt.params),
 				Error:             &keytrailv1.CallError{Code: new("ValidationException"), Message: new(tt.message)},
 			}
-			want := tt.message
+			want := tt.message[:min(len(tt.message), 1024)]
 			if tt.withheld {
 				want = withheldMessage
 			}
@@ -75,5 +81,19 @@ func TestErrorMessages(t *testing.T) {
 	c := &keytrailv1.Call{Operation: new("Encrypt"), RequestParameters: []byte(`{"Plaintext":"hunter2"`), Error: &keytrailv1.CallError{Message: new("no hunter2")}}
 	if got := record.Redact(c).GetError().GetMessage(); got != withheldMessage {
 		t.Errorf("of parameters that are not JSON: message %q", got)
+	}
+}
+
+// BenchmarkErrorMessage: the dearest call that there can be.
+func BenchmarkErrorMessage(b *testing.B) {
+	r := newRecorder(b, record.RecorderConfig{})
+	c := callOf("Sign", keyOfA)
+	c.RequestParameters = []byte(`{"Message":[` + strings.Repeat(`"abcdefgh",`, 999) + `"` + strings.Repeat("abcd", 50_000) + `"]}`)
+	c.Error = &keytrailv1.CallError{Code: proto.String("ValidationException"), Message: proto.String(strings.Repeat("abc ", 10_000))}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, p := r.Record(c); p != nil {
+			b.Fatal(p)
+		}
 	}
 }
