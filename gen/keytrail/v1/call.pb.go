@@ -266,7 +266,9 @@ type CallError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The exception's short name: "AccessDeniedException". Required.
 	Code *string `protobuf:"bytes,1,opt,name=code,proto3,oneof" json:"code,omitempty"`
-	// At most 1,024 bytes are recorded. It must not repeat secrets.
+	// At most 1,024 bytes are recorded. One that repeats a value of the
+	// parameters or the response which is not logged is recorded as "(withheld:
+	// it repeats a value that is not logged)".
 	Message       *string `protobuf:"bytes,2,opt,name=message,proto3,oneof" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
