@@ -79,11 +79,14 @@ func publishWait(ctx context.Context, publish Publish, c *keytrailv1.Call, wait 
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	p, err := publish(ctx, c)
-	if err != nil {
-		return err
+	var r *keytrailv1.PublishResult
+	if err == nil {
+		r, err = p.Result(ctx)
 	}
-	r, err := p.Result(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("spool: the bus did not store the call within %v: %w", wait, err)
+	case err != nil:
 		return err
 	}
 	return judge(r)
