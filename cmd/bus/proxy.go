@@ -247,7 +247,11 @@ func (c *proxyCmd) banner(w io.Writer, s proxySettings, servers *proxyServers) {
 		row("mode", "fail-closed", "no answer without a record")
 	}
 	n, secret := len(s.identities), s.identities.withSecret()
-	row("who", fmt.Sprintf("%d identities", n), fmt.Sprintf("%d with a secret, verified here; %d without, as the KMS says", secret, n-secret))
+	who := fmt.Sprintf("%d identities", n)
+	if n == 1 {
+		who = "1 identity"
+	}
+	row("who", who, fmt.Sprintf("%d with a secret, verified here; %d without, as the KMS says", secret, n-secret))
 	if servers.httpAddr != "" {
 		row("HTTP", servers.httpAddr, "/metrics /livez /readyz")
 	}
