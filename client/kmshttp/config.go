@@ -73,6 +73,10 @@ type Config struct {
 	// Default: 404 UnknownOperationException.
 	PassOthers bool
 
+	// Path is that at which the KMS is called; calls at others are refused.
+	// Default "/", the one of AWS.
+	Path string
+
 	// MaxBody is the most bytes of a request's body, and of an answer's.
 	// Default 1 MiB.
 	MaxBody int64
@@ -96,6 +100,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
+	c.Path = cmp.Or(c.Path, "/")
 	c.MaxBody = cmp.Or(c.MaxBody, DefaultMaxBody)
 	c.CallTimeout = cmp.Or(c.CallTimeout, DefaultCallTimeout)
 	c.RecordTimeout = cmp.Or(c.RecordTimeout, DefaultRecordTimeout)

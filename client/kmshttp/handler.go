@@ -7,69 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/google/uuid"
 )
-
-const targetPrefix = "TrentService."
 
 type handler struct {
 	cfg  Config
 	next http.Handler
 }
 
-// operation returns the operation that r calls. It is empty, without an error,
-// if r is no call of a KMS.
-//
-// Whatever a KMS might take for another operation than this one is an error:
-// it would be recorded as what it is not.
-func operation(r *http.Request) (string, *refusal) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	targets := append(r.Header.Values("X-Amz-Target"), query["X-Amz-Target"]...)
-	if len(targets) == 0 {
-		return "", nil
-	}
-	op, ok := strings.CutPrefix(targets[0], targetPrefix)
-	if !ok && len(targets) == 1 {
-		return "", nil
-	}
-	switch {
-	case len(targets) > 1:
-		return "", refuse(http.StatusBadRequest, "ValidationException", "There is more than one X-Amz-Target.")
-	case err != nil:
-		return "", refuse(http.StatusBadRequest, "ValidationException", "The query is malformed.")
-	case !isName(op):
-		return "", refuse(http.StatusBadRequest, "UnknownOperationException", "")
-	case r.Method != http.MethodPost:
-		return "", refuse(http.StatusMethodNotAllowed, "UnknownOperationException", "Calls are POST requests.")
-	case r.Header.Get("Smithy-Protocol") != "":
-		return "", refuse(http.StatusBadRequest, "UnknownOperationException", "Only AWS JSON 1.1 is served here.")
-	case r.Header.Get("Content-Encoding") != "":
-		return "", refuse(http.StatusUnsupportedMediaType, "SerializationException", "Content-Encoding is not supported.")
-	}
-	for name := range query {
-		if !strings.HasPrefix(name, "X-Amz-") {
-			return "", refuse(http.StatusBadRequest, "ValidationException", "The query may hold a SigV4 signature only.")
-		}
-	}
-	return op, nil
-}
-
-// isName says whether s can be the name of an operation or an exception.
-func isName(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '.' && c != '_' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 128
-}
-
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	op, refused := operation(r)
+	op, refused := operation(r, h.cfg.Path)
 	if op == "" && refused == nil {
 		if h.cfg.PassOthers {
 			h.next.ServeHTTP(w, r)
@@ -135,7 +83,7 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, members,
 		return nil, nil, nil
 	}
 	params, ok := readMembers(body)
-	if !ok {
+	if !ok || isForm(body) {
 		return nil, nil, refuse(http.StatusBadRequest, "SerializationException", "The request is not one JSON object without repeated names.")
 	}
 	return body, params, nil
