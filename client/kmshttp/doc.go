@@ -21,10 +21,13 @@
 //     recorded. So the handler's context ends after Config.CallTimeout only.
 //   - It starts no goroutines.
 //
-// What never reaches the KMS is not recorded: anything but a POST with one
-// X-Amz-Target of the KMS (refused unless Config.PassOthers is set), a body
-// that is not one JSON object, or has two members of one name (the KMS might
-// read the other one), a query parameter that SigV4 does not use.
+// What never reaches the KMS is not recorded: anything but a POST to Config.Path
+// with one X-Amz-Target of the KMS (refused unless Config.PassOthers is set),
+// and what one KMS might read as another call than the next: a body that is not
+// one JSON object, has two members of one name or of names that differ in case
+// only, or names an Action if it is read as a form; a Content-Type or
+// Content-Encoding of something else than JSON; a header with underscores that
+// CGI takes for another; a query parameter that SigV4 does not use.
 //
 // # Who called
 //

@@ -82,7 +82,7 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, members,
 	case len(body) == 0:
 		return nil, nil, nil
 	}
-	params, ok := readMembers(body)
+	params, ok := readParameters(body)
 	if !ok || isForm(body) {
 		return nil, nil, refuse(http.StatusBadRequest, "SerializationException", "The request is not one JSON object without repeated names.")
 	}
