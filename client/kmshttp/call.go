@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/record"
 )
 
 // members are those of a JSON object. A nil one has none.
@@ -167,12 +168,39 @@ func (c *call) complete(ctx context.Context, a *answer) {
 		m.SourceIpAddress = new(ip)
 	}
 	if ua := c.r.UserAgent(); ua != "" {
-		m.UserAgent = new(strings.ToValidUTF8(ua, "\uFFFD"))
+		m.UserAgent = new(cutText(ua))
 	}
 	if id := a.sent.Get("X-Amzn-Requestid"); id != "" {
-		m.RequestId = new(strings.ToValidUTF8(id, "\uFFFD"))
+		m.RequestId = new(cutText(id))
 	}
 	m.TlsDetails = tlsOf(c.r)
+}
+
+const (
+	// maxText is the most of a header that a record has.
+	maxText = 1 << 10
+
+	// maxLogged is the most bytes of a request that may be logged: the answer
+	// may repeat them, and one call must fit into a message to the bus.
+	maxLogged = 100 << 10
+)
+
+// cutText is the beginning of a client's text that a record can have: with a
+// longer one, the client could have a call served that nothing takes.
+func cutText(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") // no part of a character
+}
+
+// loggedBytes is how much of a request would be recorded.
+func loggedBytes(operation string, body []byte) int {
+	if len(body) <= maxLogged {
+		return len(body) // little enough
+	}
+	return len(record.Redact(&keytrailv1.Call{Operation: &operation, RequestParameters: body}).GetRequestParameters())
 }
 
 // setResponse puts the answer into the message, and returns its members.
@@ -250,7 +278,7 @@ func tlsOf(r *http.Request) *keytrailv1.TlsDetails {
 		CipherSuite: new(tls.CipherSuiteName(r.TLS.CipherSuite)),
 	}
 	if r.Host != "" {
-		d.ClientProvidedHostHeader = new(strings.ToValidUTF8(r.Host, "\uFFFD"))
+		d.ClientProvidedHostHeader = new(cutText(r.Host))
 	}
 	if r.TLS.CurveID != 0 {
 		d.KeyExchange = new(curveName(r.TLS.CurveID))

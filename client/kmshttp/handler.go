@@ -30,6 +30,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		body, params, refused = h.read(w, r)
 	}
+	if refused == nil && loggedBytes(op, body) > maxLogged {
+		refused = refuse(http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "There is more in the request than a record can hold.")
+	}
 	if refused != nil {
 		h.cfg.Logger.WarnContext(r.Context(), "kmshttp: a request is refused", "status", refused.status, "error", refused.code, "operation", op)
 		refused.write(w, newRequestID())

@@ -69,18 +69,28 @@ func (c *call) addAlias(keys []*keytrailv1.CallKey) {
 	if len(keys) == 0 || name == "" {
 		return
 	}
-	if !strings.HasPrefix(name, "arn:") {
-		arn := keys[0].GetArn()
-		name = strings.TrimSuffix(arn, "key/"+record.KeyID(arn)) + name
+	arn := keys[0].GetArn()
+	place := strings.TrimSuffix(arn, "key/"+record.KeyID(arn))
+	name = strings.TrimPrefix(name, place)
+	if alias, ok := strings.CutPrefix(name, "alias/"); !ok || alias == "" || strings.Contains(alias, ":") || len(place+name) > maxARN {
+		return // no alias of that key: a record could not have it
 	}
-	keys[0].AliasArn = new(name)
+	keys[0].AliasArn = new(place + name)
+}
+
+// maxARN is the most bytes of an ARN that a record can have.
+const maxARN = 2048
+
+// isKeyARN says whether s is the ARN of a key that a record can have.
+func isKeyARN(s string) bool {
+	return record.IsKeyARN(s) && len(s) <= maxARN && isRegion(regionOf(s)) && isAccount(strings.Split(s, ":")[4])
 }
 
 // arn returns the first of the candidates that is a key ARN, else what the
 // first one that is there resolves to, or "".
 func (c *call) arn(ctx context.Context, region, account string, candidates ...string) string {
 	candidates = slices.DeleteFunc(candidates, func(s string) bool { return s == "" })
-	if i := slices.IndexFunc(candidates, record.IsKeyARN); i >= 0 {
+	if i := slices.IndexFunc(candidates, isKeyARN); i >= 0 {
 		return candidates[i]
 	}
 	if len(candidates) == 0 {
@@ -102,7 +112,7 @@ func (c *call) arn(ctx context.Context, region, account string, candidates ...st
 // resolve asks Config.Resolve.
 func (c *call) resolve(ctx context.Context, region, keyID string) string {
 	arn, err := c.h.cfg.Resolve(ctx, region, keyID)
-	if err == nil && record.IsKeyARN(arn) {
+	if err == nil && isKeyARN(arn) {
 		return arn
 	}
 	// The error may repeat what the request holds: its type says enough.
