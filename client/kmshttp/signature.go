@@ -59,7 +59,7 @@ func claimOf(r *http.Request) (claim, bool) {
 	parts := make(map[string]string)
 	for part := range strings.SplitSeq(rest, ",") {
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if _, twice := parts[name]; !ok || twice {
+		if _, twice := parts[name]; !ok || twice || name != "Credential" && name != "SignedHeaders" && name != "Signature" {
 			return claim{}, false
 		}
 		parts[name] = value
@@ -107,7 +107,14 @@ func (c *claim) read(credential, headers, date string) bool {
 	var err error
 	c.time, err = time.Parse(timeFormat, date)
 	c.headers = strings.Split(headers, ";")
-	return err == nil && isName(c.accessKey) && c.signature != "" && scope[len(scope)-1] == "aws4_request"
+	for _, name := range c.headers {
+		if !isName(strings.ReplaceAll(name, "-", "_")) {
+			return false
+		}
+	}
+	// Nothing in which a careless reader finds another "Credential=".
+	return err == nil && isName(c.accessKey) && isName(c.date) && isName(c.service) && isName(c.signature) &&
+		scope[len(scope)-1] == "aws4_request"
 }
 
 // verify says whether r, with this body, carries the signature that secret

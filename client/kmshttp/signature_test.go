@@ -221,6 +221,21 @@ func TestNoClaim(t *testing.T) {
 		"an odd key": func(r *http.Request) {
 			r.Header.Set("Authorization", strings.Replace(good, testKeyID, "\xff", 1))
 		},
+		"another's credential before": func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(good, " Credential=", " XCredential=AKIABOB/20261124/eu-west-1/kms/aws4_request, Credential=", 1))
+		},
+		"another's credential within the signature": func(r *http.Request) {
+			r.Header.Set("Authorization", good+" Credential=AKIABOB/20261124/eu-west-1/kms/aws4_request")
+		},
+		"another's credential within the date": func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(good, "/20261124/", "/Credential=AKIABOB/", 1))
+		},
+		"another's credential within the headers": func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(good, "SignedHeaders=", "SignedHeaders=Credential=AKIABOB;", 1))
+		},
+		"another's credential within the service": func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(good, "/kms/", "/Credential=AKIABOB/", 1))
+		},
 		"no signature": func(r *http.Request) { r.Header.Set("Authorization", good[:strings.Index(good, "Signature=")]) },
 	} {
 		t.Run(name, func(t *testing.T) {
