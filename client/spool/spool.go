@@ -103,6 +103,7 @@ type Spool struct {
 	segments []*segment // by number; the last is that of active, if it is open
 	active   *os.File   // nil until the next Add
 	synced   int64      // bytes of active that are flushed
+	waiting  int        // calls in active that are not flushed
 	bytes    int64      // of all files
 	calls    int        // undelivered
 	at       position   // up to where calls are delivered
@@ -255,6 +256,7 @@ func (s *Spool) writeLocked(payload []byte) (*os.File, int64, error) {
 	g.calls++
 	s.bytes += size
 	s.calls++
+	s.waiting++
 	return s.active, g.size, nil
 }
 
@@ -332,7 +334,8 @@ func (s *Spool) flushLocked(f *os.File, end int64) error {
 			continue
 		}
 		s.syncing = true
-		upTo := s.segments[len(s.segments)-1].size
+		g, waiting := s.segments[len(s.segments)-1], s.waiting
+		upTo := g.size
 		s.mu.Unlock()
 		err := f.Sync()
 		s.mu.Lock()
@@ -340,9 +343,14 @@ func (s *Spool) flushLocked(f *os.File, end int64) error {
 		s.idle.Broadcast()
 		if err != nil {
 			s.broken = fmt.Errorf("spool: flushing: %w", err)
+			// Their Add says so, and Run does not reach them.
+			g.calls -= s.waiting
+			s.calls -= s.waiting
+			s.waiting = 0
 			return s.broken
 		}
 		s.synced = upTo
+		s.waiting -= waiting
 		select {
 		case s.added <- struct{}{}:
 		default:
