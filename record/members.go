@@ -28,7 +28,7 @@ var forms = []struct {
 		CustomerMasterKeySpec CustomKeyStoreId CustomKeyStoreName CustomKeyStoreType
 		Description DestinationEncryptionAlgorithm DestinationKeyId EncryptionAlgorithm
 		EncapsulationAlgorithm ExpirationModel GrantId GranteePrincipal
-		GranteeServicePrincipal Id ImportType KeyAgreementAlgorithm KeyId KeyManager
+		GranteeServicePrincipal Id ImportType IncludeKeyMaterial KeyAgreementAlgorithm KeyId KeyManager
 		KeyMaterialDescription KeyMaterialId KeyPairSpec KeySpec KeyState KeyUsage
 		MacAlgorithm Marker MessageType MultiRegionKeyType Name NewCustomKeyStoreName
 		Origin Policy PolicyName PrimaryRegion PublicKey Region ReplicaPolicy
@@ -38,7 +38,7 @@ var forms = []struct {
 		XksProxyUriEndpoint XksProxyUriPath XksProxyVpcEndpointServiceName
 		XksProxyVpcEndpointServiceOwner`},
 	{aNumber, `Limit NumberOfBytes PendingDeletionWindowInDays PendingWindowInDays RotationPeriodInDays`},
-	{aBoolean, `BypassPolicyLockoutSafetyCheck DryRun Enabled IncludeKeyMaterial MultiRegion`},
+	{aBoolean, `BypassPolicyLockoutSafetyCheck DryRun Enabled MultiRegion`},
 	{aTime, `CreationDate DeletionDate ValidTo`},
 	{textList, `
 		DryRunModifiers EncryptionAlgorithms KeyAgreementAlgorithms MacAlgorithms

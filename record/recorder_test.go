@@ -318,6 +318,16 @@ func TestTimesInParameters(t *testing.T) {
 	}
 }
 
+// TestIncludeKeyMaterial: the API has an enumeration there, not a boolean.
+func TestIncludeKeyMaterial(t *testing.T) {
+	c := callOf("ListKeyRotations", keyOfA)
+	c.RequestParameters = []byte(`{"KeyId":"k","IncludeKeyMaterial":"ALL_KEY_MATERIAL"}`)
+	want := `{"keyId":"k","includeKeyMaterial":"ALL_KEY_MATERIAL"}`
+	if got := string(recordsOf(t, record.RecorderConfig{}, c)[0].RequestParameters); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestRecorderConfig(t *testing.T) {
 	_, err := record.NewRecorder(record.RecorderConfig{EventVersion: "1.x", OwnersView: 7, NotEnriched: []string{"Decrypt", "RotateKey"}})
 	if err == nil {

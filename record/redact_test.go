@@ -283,7 +283,7 @@ func mayLog(op *record.Operation, place string) bool {
 // Forms of members for the oracle; all others are text.
 var (
 	numberMembers  = strings.Fields("Limit NumberOfBytes PendingDeletionWindowInDays PendingWindowInDays RotationPeriodInDays")
-	booleanMembers = strings.Fields("BypassPolicyLockoutSafetyCheck DryRun Enabled IncludeKeyMaterial MultiRegion")
+	booleanMembers = strings.Fields("BypassPolicyLockoutSafetyCheck DryRun Enabled MultiRegion")
 	timeMembers    = strings.Fields("CreationDate DeletionDate ValidTo")
 	listMembers    = strings.Fields("DryRunModifiers EncryptionAlgorithms KeyAgreementAlgorithms MacAlgorithms Operations SigningAlgorithms TagKeys")
 	contextMembers = strings.Fields("DestinationEncryptionContext EncryptionContext EncryptionContextEquals EncryptionContextSubset SourceEncryptionContext")
