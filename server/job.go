@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -130,7 +131,13 @@ func (j *job) wait(ctx context.Context) ([]*keytrailv1.PublishResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	return j.settle(logged)
+}
+
+// settle completes the results from those of the log.
+func (j *job) settle(logged []eventlog.Result) ([]*keytrailv1.PublishResult, error) {
 	failed := 0
+	var reason error // of the first item that failed: its first record may have been stored
 	for from, to := 0, 0; from < len(logged); from = to {
 		of := j.entries[from]
 		for to = from; to < len(logged) && j.entries[to] == of; to++ {
@@ -139,10 +146,11 @@ func (j *job) wait(ctx context.Context) ([]*keytrailv1.PublishResult, error) {
 		j.fill(j.results[of.item], sum, of.call)
 		if sum.Status == eventlog.StatusFailed {
 			failed++
+			reason = cmp.Or(reason, sum.Err)
 		}
 	}
 	if failed > 0 && failed == len(j.results) {
-		return nil, logged[0].Err
+		return nil, reason
 	}
 	for _, r := range j.results {
 		j.ingest.results.WithLabelValues(r.Status.String()[len("PUBLISH_STATUS_"):]).Inc()
