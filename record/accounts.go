@@ -150,7 +150,7 @@ func (p *plan) record(account, shared string) *keytrailv1.Record {
 
 	foreign := p.callers != "" && p.callers != account
 	switch {
-	case p.Caller == nil:
+	case p.Caller.GetType() == "": // only of an internal operation
 		r.UserIdentity = &m.identity
 		m.identity.AccountId = m.text(account)
 		m.identity.InvokedBy = m.text(internalActor)
@@ -162,7 +162,7 @@ func (p *plan) record(account, shared string) *keytrailv1.Record {
 	default:
 		r.UserIdentity = m.caller(p.Caller)
 	}
-	p.addResources(m, account, foreign && p.trim)
+	p.addResources(m, account, p.trim && account != p.callers)
 	return r
 }
 

@@ -133,6 +133,30 @@ func TestTrimKeys(t *testing.T) {
 	}
 }
 
+// TestTrimKeysOfService: a service without an account has no copy, so both copies
+// are for owners.
+func TestTrimKeysOfService(t *testing.T) {
+	c := callOf("ReEncrypt", keyOfB, keyOfC)
+	c.Caller = &keytrailv1.UserIdentity{Type: proto.String("AWSService"), InvokedBy: proto.String("workmail.eu-west-1.amazonaws.com")}
+	records := recordsOf(t, record.RecorderConfig{TrimKeys: true}, c)
+	for i, want := range [][]string{{keyOfB}, {keyOfC}} {
+		if h := record.HeaderOf(records[i]); !slices.Equal(h.Keys, want) {
+			t.Errorf("record %d has keys %v, want %v", i, h.Keys, want)
+		}
+	}
+}
+
+// TestInternalCallerWithoutType: an empty caller, which some languages make of
+// none, is filled in as well.
+func TestInternalCallerWithoutType(t *testing.T) {
+	c := callOf("RotateKey", keyOfA)
+	c.Caller = new(keytrailv1.UserIdentity)
+	got := fieldsOf(t, recordsOf(t, record.RecorderConfig{}, c)[0])
+	if text, want := textOf(t, got["userIdentity"]), `{"accountId":"111122223333","invokedBy":"AWS Internal"}`; text != want {
+		t.Errorf("userIdentity is %s, want %s", text, want)
+	}
+}
+
 func TestInternalOperations(t *testing.T) {
 	for _, tt := range []struct {
 		op, details                string
