@@ -3,6 +3,8 @@ package record
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -69,11 +71,12 @@ func CheckSecrets(r *keytrailv1.Record) *Problem {
 		}
 		d := newDecoder(f.text)
 		s := secretSearch{json: &d.json, data: f.data, key: f.key}
-		where := s.find()
+		found := s.find()
 		d.release()
-		if where == "" {
+		if !found {
 			continue
 		}
+		where := s.path()
 		if f.name != "" {
 			where = f.name + "." + where
 		}
@@ -87,10 +90,13 @@ type secretSearch struct {
 	json *jsontext.Decoder
 	data bool // dataMembers are meant as well
 	key  bool // and publicKey
+
+	steps []string // to the secret that was found, the last first
 }
 
-// find reads a value and returns the path of the first secret in it, or "".
-func (s *secretSearch) find() string {
+// find reads a value and reports whether a secret is in it. It stops at the
+// first.
+func (s *secretSearch) find() bool {
 	switch s.json.PeekKind() {
 	case '{':
 		return s.inObject()
@@ -98,25 +104,26 @@ func (s *secretSearch) find() string {
 		s.skipToken()
 		for i := 0; s.json.PeekKind() != ']'; i++ {
 			if s.json.PeekKind() == 0 {
-				return ""
+				return false
 			}
-			if where := s.find(); where != "" {
-				return fmt.Sprintf("[%d]%s", i, dotted(where))
+			if s.find() {
+				s.steps = append(s.steps, fmt.Sprintf("[%d]", i))
+				return true
 			}
 		}
 		s.skipToken()
 	default:
 		s.skipValue()
 	}
-	return ""
+	return false
 }
 
-func (s *secretSearch) inObject() string {
+func (s *secretSearch) inObject() bool {
 	s.skipToken()
 	for s.json.PeekKind() == '"' {
 		quoted, err := s.json.ReadValue()
 		if err != nil {
-			return ""
+			return false
 		}
 		var buf [longestName]byte
 		name := lowerName(buf[:0], quoted)
@@ -125,26 +132,36 @@ func (s *secretSearch) inObject() string {
 		case callersNames[string(name)]:
 			s.skipValue()
 		case !null && (secretMembers[string(name)] || s.data && dataMembers[string(name)] || s.key && string(name) == "publickey"):
-			return string(quoted[1 : len(quoted)-1])
+			s.steps = append(s.steps, string(quoted[1:len(quoted)-1]))
+			return true
 		default:
 			// quoted is only good until the next read.
 			var kept [longestName]byte
 			said := append(kept[:0], quoted[1:len(quoted)-1]...)
-			if where := s.find(); where != "" {
-				return string(said) + dotted(where)
+			if s.find() {
+				s.steps = append(s.steps, string(said))
+				return true
 			}
 		}
 	}
 	s.skipToken()
-	return ""
+	return false
 }
 
-// dotted is a path as it continues another.
-func dotted(where string) string {
-	if where[0] == '[' {
-		return where
+// path is where the secret is. The middle of a long path is left out.
+func (s *secretSearch) path() string {
+	var b strings.Builder
+	for i, step := range slices.Backward(s.steps) {
+		if b.Len() > 0 && step[:min(len(step), 1)] != "[" {
+			b.WriteByte('.')
+		}
+		if b.WriteString(cutText(step)); i > 0 && b.Len() > maxShortText {
+			b.WriteString("….")
+			b.WriteString(cutText(s.steps[0]))
+			break
+		}
 	}
-	return "." + where
+	return b.String()
 }
 
 // skipToken and skipValue pass over text that was checked before; should it be

@@ -58,6 +58,22 @@ func TestCheckSecrets(t *testing.T) {
 	}
 }
 
+// TestDeepSecret: a rejection says where a secret is, but not all of a path that
+// is as long as the record.
+func TestDeepSecret(t *testing.T) {
+	const levels = 9000
+	open, shut := strings.Repeat(`{"nnnnnnnnnn":[`, levels/2), strings.Repeat("]}", levels/2)
+	r, err := record.FromJSON([]byte("{" + minimal + `,"requestParameters":{"a":1}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.RequestParameters = []byte(open + `{"plaintext":"x"}` + shut)
+	p := record.CheckSecrets(r)
+	if p == nil || !strings.HasPrefix(p.Field, "requestParameters.nnnnnnnnnn[0].nnnnnnnnnn[0].") || len(p.Field) > 2000 {
+		t.Fatalf("got %.200v", p)
+	}
+}
+
 func TestWrappingKey(t *testing.T) {
 	r, err := record.FromJSON([]byte(`{"eventID":"1","eventName":"GetParametersForImport","eventSource":"kms.amazonaws.com","eventTime":"2026-11-24T10:00:00Z","responseElements":{"publicKey":"k"}}`))
 	if err != nil {
