@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,19 @@ func TestErrorMessages(t *testing.T) {
 		{"in hex", "Encrypt", `{"Plaintext":"` + blob + `"}`, "bad value " + hex.EncodeToString([]byte(secret)), true},
 		{"text in base64", "Sign", fmt.Sprintf(`{"Message":%q}`, secret), "bad value " + blob, true},
 		{"escaped", "Sign", fmt.Sprintf(`{"Message":%q}`, secret), fmt.Sprintf("bad value %q", secret), true},
+		{"escaped otherwise than it was sent", "Sign", `{"Message":"attack \u0022at\u0022 dawn"}`, fmt.Sprintf("bad value %q", secret), true},
+		{"decoded and escaped", "Encrypt", `{"Plaintext":"` + blob + `"}`, fmt.Sprintf("bad value %q", secret), true},
+		{"escaped by code", "Encrypt", `{"Plaintext":"` + blob + `"}`, `bad value attack \u0022at\u0022 dawn`, true},
+		{"in a URL", "Sign", fmt.Sprintf(`{"Message":%q}`, secret), "bad value " + url.QueryEscape(secret), true},
+		{"in a path", "Sign", fmt.Sprintf(`{"Message":%q}`, secret), "bad value " + url.PathEscape(secret), true},
+		{"without padding", "Encrypt", `{"Plaintext":"YXR0YWNrIGF0IGRhd24="}`, "bad value YXR0YWNrIGF0IGRhd24", true},
+		{"text in base64, without padding", "Sign", `{"Message":"attacked"}`, "bad value YXR0YWNrZWQ", true},
+		{"in the other alphabet", "Sign", `{"Message":"??>>??>>"}`, "bad value Pz8-Pj8_Pj4", true},
+		{"within other base64", "Sign", fmt.Sprintf(`{"Message":%q}`, secret), "bad body " + base64.StdEncoding.EncodeToString([]byte(`{"Message":"`+secret+`"}`)), true},
+		{"in capital hex", "Encrypt", `{"Plaintext":"` + blob + `"}`, fmt.Sprintf("bad value %X", secret), true},
+		{"a number", "Encrypt", `{"Plaintext":4111111111111111}`, "bad value 4111111111111111", true},
+		{"a logged number", "GenerateDataKey", `{"NumberOfBytes":4096,"KeySpec":4096}`, "no 4096", false},
+		{"a percent sign", "Encrypt", `{"Plaintext":"` + blob + `"}`, `100% of \quotes\ and %zz \u12 \`, false},
 		{"deep in an unknown member", "Encrypt", `{"Future":{"a":[{"b":"hunter2"}]}}`, "no hunter2", true},
 		{"of a wrong type", "Encrypt", `{"KeyId":["hunter2"]}`, "no hunter2", true},
 		{"a logged value", "Encrypt", `{"KeyId":"alias/x","EncryptionContext":{"a":"hunter2"}}`, "not alias/x with hunter2", false},
@@ -84,16 +98,33 @@ func TestErrorMessages(t *testing.T) {
 	}
 }
 
-// BenchmarkErrorMessage: the dearest call that there can be.
 func BenchmarkErrorMessage(b *testing.B) {
-	r := newRecorder(b, record.RecorderConfig{})
-	c := callOf("Sign", keyOfA)
-	c.RequestParameters = []byte(`{"Message":[` + strings.Repeat(`"abcdefgh",`, 999) + `"` + strings.Repeat("abcd", 50_000) + `"]}`)
-	c.Error = &keytrailv1.CallError{Code: proto.String("ValidationException"), Message: proto.String(strings.Repeat("abc ", 10_000))}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, p := r.Record(c); p != nil {
-			b.Fatal(p)
-		}
+	dear := func(operation, params, message string) *keytrailv1.Call {
+		c := callOf(operation, keyOfA)
+		c.RequestParameters = []byte(params)
+		c.Error = &keytrailv1.CallError{Code: proto.String("ValidationException"), Message: proto.String(message)}
+		return c
+	}
+	denied := decryptCall()
+	fail("AccessDeniedException")(denied)
+	denied.Error.Message = proto.String("User: arn:aws:sts::111122223333:assumed-role/app/session is not authorized to perform: kms:Decrypt on resource: " + keyOfA)
+	for _, bb := range []struct {
+		name string
+		call *keytrailv1.Call
+	}{
+		{"denied", denied},
+		{"many values", dear("Sign", `{"Message":[`+strings.Repeat(`"abcdefgh",`, 999)+`"`+strings.Repeat("abcd", 50_000)+`"]}`, strings.Repeat("abc ", 10_000))},
+		{"all known", dear("CreateKey", `{"Policy":"`+strings.Repeat("a", 200_000)+`","Tags":[`+strings.Repeat(`{"TagKey":"`+strings.Repeat("a", 31)+`b"},`, 900)+`{}]}`,
+			strings.Repeat(strings.Repeat("a", 40)+"b", 30))},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			r := newRecorder(b, record.RecorderConfig{})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, p := r.Record(bb.call); p != nil {
+					b.Fatal(p)
+				}
+			}
+		})
 	}
 }
