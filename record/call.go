@@ -254,7 +254,7 @@ func (c *checkedCall) checkRequired() *Problem {
 		return callProblem(codeMissing, "caller.type", `is required: "Unknown" if it is not known who called`)
 	}
 	if c.Error != nil {
-		if c.code = c.Error.GetCode(); c.code == "" {
+		if c.code = shortCode(c.Error.GetCode()); c.code == "" {
 			return callProblem(codeMissing, "error.code", "is required of an error")
 		}
 		c.denied = (&Header{ErrorCode: c.code}).Denied()
@@ -262,6 +262,14 @@ func (c *checkedCall) checkRequired() *Problem {
 		c.code = dryRunCode
 	}
 	return nil
+}
+
+// shortCode is the name of an exception without what it may have on the wire:
+// "com.amazonaws.kms#NotFoundException:http://…".
+func shortCode(code string) string {
+	code = code[strings.IndexByte(code, '#')+1:]
+	code, _, _ = strings.Cut(code, ":")
+	return code
 }
 
 func (c *checkedCall) checkKeys() *Problem {
@@ -289,6 +297,8 @@ func (k Keys) count() (least, most int) {
 		return 1, 1
 	case TwoKeys:
 		return 2, 2
+	case Absent:
+		return 0, 0
 	}
 	return 0, 2
 }

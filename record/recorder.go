@@ -312,6 +312,9 @@ func (p *plan) findSecond() *Problem {
 	if !isRegion(p.region) {
 		return callProblem(codeInvalid, "request_parameters", "must name a Region as the other one: letters, digits, and - . _")
 	}
+	if p.region == p.GetRegion() {
+		return callProblem(codeInvalid, "request_parameters", "must name another Region than the call's")
+	}
 	return nil
 }
 

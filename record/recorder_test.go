@@ -61,6 +61,8 @@ var badCalls = []struct {
 	{"no such other Region", "UpdatePrimaryRegion", func(c *keytrailv1.Call) {
 		c.RequestParameters = []byte(`{"PrimaryRegion":"` + marker + `:"}`)
 	}, "INVALID_VALUE", "call.request_parameters"},
+	{"the other Region is the same", "UpdatePrimaryRegion", request(`{"PrimaryRegion":"us-west-2"}`), "INVALID_VALUE", "call.request_parameters"},
+	{"a key of an operation on key stores", "DeleteCustomKeyStore", func(c *keytrailv1.Call) {}, "INVALID_VALUE", "call.keys"},
 	{"request that is an array", "Decrypt", request(`["` + marker + `"]`), "WRONG_TYPE", "call.request_parameters"},
 	{"request that is null", "Decrypt", request(`null`), "WRONG_TYPE", "call.request_parameters"},
 	{"request that is nothing", "Decrypt", request(``), "WRONG_TYPE", "call.request_parameters"},
@@ -168,6 +170,16 @@ func TestFailedCalls(t *testing.T) {
 	}
 	if r.Resources == nil || len(r.Resources.Entries) != 0 {
 		t.Errorf("resources are %v, want []", r.Resources)
+	}
+
+	// A code as it is on the wire is the exception all the same.
+	for _, code := range []string{"com.amazonaws.kms#AccessDeniedException", "AccessDeniedException:http://internal.amazon.com/"} {
+		c = decryptCall()
+		c.Keys[0].Arn = proto.String(keyOfB)
+		fail(code)(c)
+		if made := recordsOf(t, record.RecorderConfig{}, c); len(made) != 1 || made[0].GetErrorCode() != "AccessDeniedException" || made[0].SharedEventId != nil {
+			t.Errorf("%s: %v", code, made)
+		}
 	}
 
 	c = decryptCall()

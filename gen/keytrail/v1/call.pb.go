@@ -264,7 +264,9 @@ func (x *Call) GetSessionCredentialFromConsole() bool {
 // CallError says why a call failed.
 type CallError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The exception's short name: "AccessDeniedException". Required.
+	// The exception's short name: "AccessDeniedException". Of the form that AWS
+	// JSON has on the wire, "com.amazonaws.kms#AccessDeniedException:…", the short
+	// name is taken. Required.
 	Code *string `protobuf:"bytes,1,opt,name=code,proto3,oneof" json:"code,omitempty"`
 	// At most 1,024 bytes are recorded. One that repeats a value of the
 	// parameters or the response which is not logged is recorded as "(withheld:
