@@ -319,13 +319,13 @@ func (p *plan) findSecond() *Problem {
 }
 
 // cutText is s without what is over the limit of short texts, and without a
-// part of a character.
+// part of a character. s need not be UTF-8: it may not have been checked yet.
 func cutText(s string) string {
 	if len(s) <= maxShortText {
 		return s
 	}
 	n := maxShortText
-	for !utf8.RuneStart(s[n]) {
+	for n > maxShortText-utf8.UTFMax && !utf8.RuneStart(s[n]) {
 		n--
 	}
 	return s[:n]

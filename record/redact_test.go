@@ -494,3 +494,15 @@ func TestRedactNil(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// TestRedactUnchecked: Redact comes before all checks, and stands what they
+// would refuse.
+func TestRedactUnchecked(t *testing.T) {
+	c := callOf("Encrypt", keyOfA)
+	c.Error = &keytrailv1.CallError{Code: new("ValidationException"), Message: new(strings.Repeat("\x80", 2000))}
+	_, want := newRecorder(t, record.RecorderConfig{}).Record(c)
+	_, got := newRecorder(t, record.RecorderConfig{}).Record(record.Redact(c))
+	if want == nil || got == nil || *got != *want {
+		t.Errorf("redacted: %v, want %v", got, want)
+	}
+}
