@@ -27,7 +27,7 @@ var secretMembers = names(
 // them, in request and response. Elsewhere they are ordinary words.
 var dataMembers = names("message", "mac", "signature", "accessKeyId")
 
-// Members whose own members are named by callers, so that their names mean nothing:
+// Members whose own members are named by callers, so that those names mean nothing:
 // encryption contexts, and those in the constraints of grants.
 var callersNames = names(
 	"encryptionContext", "sourceEncryptionContext", "destinationEncryptionContext",
@@ -99,7 +99,7 @@ type secretSearch struct {
 func (s *secretSearch) find() bool {
 	switch s.json.PeekKind() {
 	case '{':
-		return s.inObject()
+		return s.inObject(false)
 	case '[':
 		s.skipToken()
 		for i := 0; s.json.PeekKind() != ']'; i++ {
@@ -118,7 +118,8 @@ func (s *secretSearch) find() bool {
 	return false
 }
 
-func (s *secretSearch) inObject() bool {
+// inObject reads an object. named says that callers named its members.
+func (s *secretSearch) inObject(named bool) bool {
 	s.skipToken()
 	for s.json.PeekKind() == '"' {
 		quoted, err := s.json.ReadValue()
@@ -129,16 +130,20 @@ func (s *secretSearch) inObject() bool {
 		name := lowerName(buf[:0], quoted)
 		null := s.json.PeekKind() == 'n'
 		switch {
-		case callersNames[string(name)]:
-			s.skipValue()
-		case !null && (secretMembers[string(name)] || s.data && dataMembers[string(name)] || s.key && string(name) == "publickey"):
+		case !named && !null && (secretMembers[string(name)] || s.data && dataMembers[string(name)] || s.key && string(name) == "publickey"):
 			s.steps = append(s.steps, string(quoted[1:len(quoted)-1]))
 			return true
 		default:
 			// quoted is only good until the next read.
 			var kept [longestName]byte
 			said := append(kept[:0], quoted[1:len(quoted)-1]...)
-			if s.find() {
+			found := false
+			if !named && callersNames[string(name)] && s.json.PeekKind() == '{' {
+				found = s.inObject(true)
+			} else {
+				found = s.find()
+			}
+			if found {
 				s.steps = append(s.steps, string(said))
 				return true
 			}

@@ -35,6 +35,8 @@ var secretTests = []struct {
 	{"a public key", `"requestParameters":{"publicKey":"k"},"responseElements":{"publicKey":"k"}`, ""},
 	{"message elsewhere", `"additionalEventData":{"message":"hello"},"errorMessage":"plaintext"`, ""},
 	{"names that callers choose", `"requestParameters":{"encryptionContext":{"plaintext":"a","message":"b"},"constraints":{"encryptionContextSubset":{"mac":"c"}}}`, ""},
+	{"below a name that callers choose", `"requestParameters":{"encryptionContext":{"plaintext":{"plaintext":"a"}}}`, "requestParameters.encryptionContext.plaintext.plaintext"},
+	{"a context that is none", `"requestParameters":{"encryptionContext":[{"plaintext":"a"}]}`, "requestParameters.encryptionContext[0].plaintext"},
 	{"tags", `"requestParameters":{"tags":[{"tagKey":"message","tagValue":"signature"}]}`, ""},
 	{"a value like a name", `"requestParameters":{"keyId":"plaintext"}`, ""},
 	{"a long name", `"requestParameters":{"` + strings.Repeat("x", 500) + `":{"plaintext":"d"}}`, "requestParameters." + strings.Repeat("x", 500) + ".plaintext"},
@@ -116,7 +118,10 @@ func FuzzCheckSecrets(f *testing.F) {
 		case map[string]any:
 			for _, name := range slices.Sorted(maps.Keys(v)) {
 				low := ascii(name)
-				if slices.Contains(contexts, low) {
+				if context, ok := v[name].(map[string]any); ok && slices.Contains(contexts, low) {
+					if holds(slices.Collect(maps.Values(context)), data, key) {
+						return true
+					}
 					continue
 				}
 				bad := slices.Contains(secrets, low) || data && slices.Contains([]string{"message", "mac", "signature", "accesskeyid"}, low) || key && low == "publickey"
