@@ -439,7 +439,7 @@ type PublishResult struct {
 	// for the caller's account first. Of an item that was rejected, the ID that
 	// it came with.
 	EventIds []string `protobuf:"bytes,3,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
-	// Set when status is REJECTED or CONFLICT.
+	// Set when status is REJECTED, CONFLICT or NOT_STORED.
 	Rejection     *Rejection `protobuf:"bytes,4,opt,name=rejection,proto3" json:"rejection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
