@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"crypto/sha1"
 
 	"github.com/google/uuid"
@@ -150,15 +151,12 @@ func (p *plan) record(account, shared string) *keytrailv1.Record {
 
 	foreign := p.callers != "" && p.callers != account
 	switch {
-	case p.Caller.GetType() == "": // only of an internal operation
+	case p.op.Class.Internal() && p.Caller.GetType() == "" && p.Caller.GetInvokedBy() == "":
 		r.UserIdentity = &m.identity
-		m.identity.AccountId = m.text(account)
+		m.identity.AccountId = m.text(cmp.Or(p.callers, account))
 		m.identity.InvokedBy = m.text(internalActor)
 	case foreign && !p.full:
-		r.UserIdentity = &m.identity
-		m.identity.Type = m.text(reducedType)
-		m.identity.PrincipalId = m.same(p.Caller.PrincipalId)
-		m.identity.AccountId = m.same(p.Caller.AccountId)
+		r.UserIdentity = m.reduced(p.Caller)
 	default:
 		r.UserIdentity = m.caller(p.Caller)
 	}

@@ -124,6 +124,35 @@ func TestOwnersView(t *testing.T) {
 	}
 }
 
+// TestOwnersViewOfService: a service is shown as one, also to the owner of a
+// key, and in the account of the service as it was reported.
+func TestOwnersViewOfService(t *testing.T) {
+	c := callOf("Decrypt", keyOfB)
+	c.Caller = &keytrailv1.UserIdentity{Type: proto.String("AWSService"), AccountId: proto.String(accountA), InvokedBy: proto.String("workmail.eu-west-1.amazonaws.com")}
+	records := recordsOf(t, record.RecorderConfig{}, c)
+	for i, want := range []string{
+		`{"accountId":"111122223333","invokedBy":"workmail.eu-west-1.amazonaws.com","type":"AWSService"}`,
+		`{"invokedBy":"workmail.eu-west-1.amazonaws.com","type":"AWSService"}`,
+	} {
+		if got := textOf(t, fieldsOf(t, records[i])["userIdentity"]); got != want {
+			t.Errorf("record %d shows %s, want %s", i, got, want)
+		}
+	}
+}
+
+// TestInternalCaller: the KMS is the caller of what it does of its own accord,
+// however little is said of it.
+func TestInternalCaller(t *testing.T) {
+	for _, caller := range []*keytrailv1.UserIdentity{nil, {}, {AccountId: proto.String(accountA)}} {
+		c := callOf("RotateKey", keyOfA)
+		c.Caller = caller
+		records := recordsOf(t, record.RecorderConfig{}, c)
+		if got, want := textOf(t, fieldsOf(t, records[0])["userIdentity"]), `{"accountId":"111122223333","invokedBy":"AWS Internal"}`; got != want {
+			t.Errorf("caller %v: %s, want %s", caller, got, want)
+		}
+	}
+}
+
 func TestTrimKeys(t *testing.T) {
 	records := recordsOf(t, record.RecorderConfig{TrimKeys: true}, callOf("ReEncrypt", keyOfB, keyOfC))
 	for i, want := range [][]string{{keyOfB, keyOfC}, {keyOfB}, {keyOfC}} {

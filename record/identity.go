@@ -67,6 +67,21 @@ func (m *made) caller(u *keytrailv1.UserIdentity) *keytrailv1.UserIdentity {
 	return c
 }
 
+// reduced is what the owner of a key sees of u: which account and principal
+// called, and of a service, which service.
+func (m *made) reduced(u *keytrailv1.UserIdentity) *keytrailv1.UserIdentity {
+	c := &m.identity
+	if u.GetType() == serviceType {
+		c.Type = m.text(serviceType)
+		c.InvokedBy = m.same(u.InvokedBy)
+		return c
+	}
+	c.Type = m.text(reducedType)
+	c.PrincipalId = m.same(u.PrincipalId)
+	c.AccountId = m.same(u.AccountId)
+	return c
+}
+
 func (m *made) sessionContext(s *keytrailv1.SessionContext) *keytrailv1.SessionContext {
 	if s == nil {
 		return nil

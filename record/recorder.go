@@ -28,6 +28,7 @@ const (
 	secondActor   = EventSource        // who calls in the second Region
 	keyType       = "AWS::KMS::Key"    // of keys and aliases
 	reducedType   = "AWSAccount"       // the caller's type in a reduced copy
+	serviceType   = "AWSService"       // which stays a service there
 	categoryOf    = "Management"       // cryptographic calls included
 	omitted       = `{"omitted":true}` // stands for an object over its limit
 )
@@ -37,7 +38,7 @@ type CallerView uint8
 
 const (
 	// CallerReduced shows the caller's account and principal ID, as
-	// CloudTrail usually does.
+	// CloudTrail usually does; of a service, which service.
 	CallerReduced CallerView = iota
 
 	// CallerFull shows the caller as in the caller's own account.
