@@ -257,6 +257,9 @@ func (c *checkedCall) checkRequired() *Problem {
 		if c.code = shortCode(c.Error.GetCode()); c.code == "" {
 			return callProblem(codeMissing, "error.code", "is required of an error")
 		}
+		if !isName(c.code) {
+			return callProblem(codeInvalid, "error.code", "must be the name of an exception: letters, digits, and - . _")
+		}
 		c.denied = (&Header{ErrorCode: c.code}).Denied()
 	} else if c.DryRun {
 		c.code = dryRunCode
@@ -351,7 +354,10 @@ func isAccount(s string) bool {
 	return len(s) == 12 && strings.Trim(s, "0123456789") == ""
 }
 
-func isRegion(s string) bool {
+func isRegion(s string) bool { return isName(s) && len(s) <= maxRegion }
+
+// isName reports whether s has nothing but letters, digits, and - . _
+func isName(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
@@ -359,5 +365,5 @@ func isRegion(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= maxRegion
+	return s != ""
 }

@@ -61,6 +61,7 @@ var badCalls = []struct {
 	{"no such other Region", "UpdatePrimaryRegion", func(c *keytrailv1.Call) {
 		c.RequestParameters = []byte(`{"PrimaryRegion":"` + marker + `:"}`)
 	}, "INVALID_VALUE", "call.request_parameters"},
+	{"an error code that is no name", "Decrypt", func(c *keytrailv1.Call) { c.Error = &keytrailv1.CallError{Code: proto.String(marker + " x")} }, "INVALID_VALUE", "call.error.code"},
 	{"the other Region is the same", "UpdatePrimaryRegion", request(`{"PrimaryRegion":"us-west-2"}`), "INVALID_VALUE", "call.request_parameters"},
 	{"a key of an operation on key stores", "DeleteCustomKeyStore", func(c *keytrailv1.Call) {}, "INVALID_VALUE", "call.keys"},
 	{"request that is an array", "Decrypt", request(`["` + marker + `"]`), "WRONG_TYPE", "call.request_parameters"},

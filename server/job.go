@@ -204,7 +204,7 @@ func (j *job) fill(out *keytrailv1.PublishResult, r eventlog.Result, call bool) 
 			Message: "the log holds another record under this event ID",
 		}
 		if call {
-			out.Rejection.Field, out.Rejection.Message = "call.call_id", "another call was published under this call ID"
+			out.Rejection.Field, out.Rejection.Message = "call.call_id", "the log holds other records under this call ID: it was used for another call, or the bus records calls otherwise than it did"
 		}
 		return
 	case eventlog.StatusFailed:

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,9 @@ import (
 	"github.com/keytrail/keytrail/bustest"
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"github.com/keytrail/keytrail/record"
+	"github.com/keytrail/keytrail/server"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -195,5 +199,43 @@ func TestPublishCallsStream(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 		break
+	}
+}
+
+// TestPublishCallOnFullLog: a call is not stored when only a part of its
+// records is, and the answer says so whichever part that is.
+func TestPublishCallOnFullLog(t *testing.T) {
+	b := bustest.Start(t, func(c *server.Config) { c.Log.MaxBytes = 200_000 })
+	ingest := keytrailv1.NewIngestServiceClient(b.Dial())
+	publish := func(items []*keytrailv1.PublishItem) (*keytrailv1.PublishResponse, error) {
+		return ingest.Publish(t.Context(), &keytrailv1.PublishRequest{Items: items})
+	}
+	recorder, err := record.NewRecorder(record.RecorderConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := callBy("c", "Decrypt", ownerA)
+	c.RequestParameters = []byte(`{"EncryptionContext":{"a":"` + strings.Repeat("x", 20_000) + `"}}`)
+	records, problem := recorder.Record(c)
+	if problem != nil {
+		t.Fatal(problem)
+	}
+	if _, err := publish(items(records[0])); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		r := decrypt(fmt.Sprint(i))
+		r.UserAgent = proto.String(strings.Repeat("x", 10_000))
+		if _, err = publish(items(r)); err != nil {
+			break
+		}
+	}
+	res, err := publish(callItems(c))
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("alone: %v, %v; want RESOURCE_EXHAUSTED", res, err)
+	}
+	res, err = publish(append(callItems(c), items(decrypt(""))...))
+	if err != nil || summary(res.GetResults()) != "NOT_STORED:LOG_FULL: REJECTED:MISSING_FIELD:eventID" {
+		t.Errorf("mixed: %v, %v", summary(res.GetResults()), err)
 	}
 }
