@@ -47,8 +47,8 @@ type Config struct {
 	Identities func(ctx context.Context, accessKeyID string) (Identity, bool)
 
 	// Region is that of calls without a signature, or whose caller is not
-	// proven. Default: what the signature claims, then the Region of the key.
-	// A bus refuses a call without a Region.
+	// proven. Default: what the signature claims; calls without one are refused,
+	// as no record could be made of them.
 	Region string
 
 	// Account is the account of calls that have neither a caller's account nor

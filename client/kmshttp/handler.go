@@ -39,10 +39,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	// From here on the call happens and is recorded, whatever the client does.
 	ctx := context.WithoutCancel(r.Context())
 	c := &call{h: h, r: r, operation: op, body: body, params: params}
 	c.authenticate(ctx)
+	if c.region(false) == "" {
+		// No record could be made of it, so the KMS must not act on it.
+		h.cfg.Logger.WarnContext(ctx, "kmshttp: a request is refused: it is not signed, and Config.Region is not set", "operation", op)
+		refuse(http.StatusForbidden, "MissingAuthenticationTokenException", "The request is not signed, so nothing says which Region it is for.").write(w, newRequestID())
+		return
+	}
+
+	// From here on the call happens and is recorded, whatever the client does.
 	c.resolveBefore(ctx)
 	a := h.ask(ctx, r, body)
 	c.complete(ctx, a)

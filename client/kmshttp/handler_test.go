@@ -247,7 +247,7 @@ func TestRecordedFirst(t *testing.T) {
 			t.Error("the answer was begun")
 		}
 	}}
-	h, err := kmshttp.New(kmshttp.Config{Sink: s}, k)
+	h, err := kmshttp.New(kmshttp.Config{Region: region, Sink: s}, k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestRecordedFirst(t *testing.T) {
 func TestClientGone(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	s := new(sink)
-	h, err := kmshttp.New(kmshttp.Config{Sink: s}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h, err := kmshttp.New(kmshttp.Config{Region: region, Sink: s}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		leave()
 		if err := r.Context().Err(); err != nil {
 			t.Errorf("the KMS was told: %v", err)

@@ -2,6 +2,7 @@ package kmshttp_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -121,6 +122,7 @@ func newRig(t *testing.T, cfg kmshttp.Config, next http.Handler) *rig {
 	if cfg.Identities == nil {
 		cfg.Identities = identities
 	}
+	cfg.Region = cmp.Or(cfg.Region, region) // for requests that are not signed
 	cfg.Logger = slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if next == nil {
 		next = r.kms

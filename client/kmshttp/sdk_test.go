@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -351,5 +354,22 @@ func TestSource(t *testing.T) {
 				t.Errorf("source %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestUnsignedWithoutRegion: the KMS is not asked for what could not be
+// recorded.
+func TestUnsignedWithoutRegion(t *testing.T) {
+	asked := false
+	h, err := kmshttp.New(kmshttp.Config{Sink: new(sink), Logger: slog.New(slog.DiscardHandler)}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(`{"KeyId":"k"}`))
+	r.Header.Set("X-Amz-Target", "TrentService.DisableKey")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "MissingAuthenticationTokenException") || asked {
+		t.Errorf("status %d, %s; the KMS was asked: %t", w.Code, w.Body, asked)
 	}
 }
