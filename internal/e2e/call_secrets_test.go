@@ -6,15 +6,12 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net"
-	"net/http"
-	"os"
+	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,16 +20,24 @@ import (
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"github.com/keytrail/keytrail/record"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Each secret begins with planted and ends with a number; marker is where
-// something may be logged, and shows that a search finds what is there.
+// Each secret begins with planted and ends with a number. Of an envelope that
+// is refused, values begin with refused: an SDK sends them, and nobody may repeat
+// them. marker is where something may be logged, and shows that a search finds
+// what is there.
 const (
 	planted = "SECRET7f3a91"
+	refused = "REFUSED7f3a91"
 	marker  = "MARKER7f3a91"
 )
 
@@ -42,207 +47,243 @@ var sensitiveMembers = strings.Fields(`
 	Plaintext PrivateKeyPlaintext SharedSecret Message KeyStorePassword AccessKeyId RawSecretAccessKey
 	XksProxyAuthenticationCredential CiphertextBlob CiphertextForRecipient PrivateKeyCiphertextBlob
 	Signature Mac ImportToken EncryptedKeyMaterial GrantToken GrantTokens EncapsulatedKey
-	AttestationDocument KeyEncryptionAlgorithm TrustAnchorCertificate
+	AttestationDocument KeyEncryptionAlgorithm TrustAnchorCertificate PublicKey
 	FutureSecret SecretAccessKey plaintext plainText PLAINTEXT keyid KEYID encryptioncontext`)
 
+// noText are the members that are no strings.
+var noText = strings.Fields(`
+	Limit NumberOfBytes PendingWindowInDays RotationPeriodInDays BypassPolicyLockoutSafetyCheck DryRun MultiRegion
+	DeletionDate ValidTo DryRunModifiers Operations TagKeys SourceEncryptionContext DestinationEncryptionContext
+	ReplicaKeyMetadata ReplicaTags`)
+
 // planter makes calls that are full of secrets.
-type planter struct{ n int }
+type planter struct {
+	n     int // secrets
+	calls int
+}
+
+func (p *planter) plain() string {
+	p.n++
+	return fmt.Sprintf("%s-%d", planted, p.n)
+}
 
 // secret is another one each time, as text or as the API has blobs.
 func (p *planter) secret() string {
-	p.n++
-	s := fmt.Sprintf("%s-%d", planted, p.n)
+	s := p.plain()
 	if p.n%2 == 0 {
 		return base64.StdEncoding.EncodeToString([]byte(s))
 	}
 	return s
 }
 
-// object has secrets in all members that must not be logged, in each shape, and
-// beside and within those that may be.
-func (p *planter) object(allowed string) map[string]any {
+// text is an object with secrets in all members that must not be logged, in each
+// shape, and beside and within those that may be. Its names are the API's, or as
+// they are logged.
+func (p *planter) text(allowed string, logged bool) []byte {
+	spelt, misspelt := strings.Clone, lowerFirst
+	if logged {
+		spelt, misspelt = lowerFirst, strings.Clone
+	}
+	may := make(map[string]bool)
 	o := make(map[string]any)
+	set := func(name string, v any) { o[spelt(name)] = v }
 	for entry := range strings.FieldsSeq(allowed) {
 		entry, _, _ = strings.Cut(entry, "=")
 		name, _, _ := strings.Cut(entry, ":")
-		o[name] = map[string]any{"Plaintext": p.secret(), name: []any{p.secret()}} // no member has this form, but for objects
-		if strings.HasSuffix(name, "EncryptionContext") {                          // an object of strings, all logged
-			o[name] = []any{p.secret(), map[string]any{"tenant": p.secret()}}
+		may[name] = true
+		o[misspelt(name)] = p.secret()
+		if slices.Contains(noText, name) {
+			set(name, p.secret())
+			continue
 		}
+		set(name, map[string]any{"Plaintext": p.secret(), spelt(name): []any{p.secret()}}) // for what is text
 	}
 	for i, name := range sensitiveMembers {
-		switch s := p.secret(); i % 4 {
+		if name == "PublicKey" && may["KeyAgreementAlgorithm"] {
+			continue // the other party's, which is logged
+		}
+		// Three calls in a row have each as text at least once, and once as something else.
+		switch s := p.secret(); (i + p.calls) % 4 {
 		case 0:
-			o[name] = map[string]any{"KeyId": s, "Deep": []any{map[string]any{"Value": s}}}
+			o[name] = map[string]any{spelt("KeyId"): s, "Deep": []any{map[string]any{"Value": s}}}
 		case 1:
-			o[name] = []any{s, map[string]any{"TagKey": s}}
+			o[name] = []any{s, map[string]any{spelt("TagKey"): s}}
 		default:
 			o[name] = s
 		}
+		if logged {
+			o[lowerFirst(name)] = p.secret()
+		}
 	}
-	o["EncryptionContext"] = map[string]any{"tenant": marker, "nested": map[string]any{"Plaintext": p.secret()}, "list": []any{p.secret()}}
-	o["Tags"] = []any{map[string]any{"TagKey": "team", "TagValue": marker, "Plaintext": p.secret()}, p.secret()}
-	o["Constraints"] = map[string]any{"EncryptionContextEquals": map[string]any{"tenant": marker, "x": []any{p.secret()}}, "Plaintext": p.secret()}
-	o["KeyMetadata"] = map[string]any{"KeyId": "k", "Plaintext": p.secret(), "MultiRegionConfiguration": map[string]any{"PrimaryKey": map[string]any{"Secret": p.secret()}}}
-	o["Recipient"] = map[string]any{"AttestationDocument": p.secret(), "KeyEncryptionAlgorithm": p.secret()}
-	o["ReplicaRegion"], o["PrimaryRegion"], o["AliasName"] = "eu-west-1", "eu-west-1", "alias/a"
-	return o
+	o[p.plain()] = 5
+	set("EncryptionContext", map[string]any{"tenant": marker, "nested": map[string]any{"Plaintext": p.secret()}, "list": []any{p.secret()}})
+	set("Tags", []any{map[string]any{"TagKey": "team", "TagValue": marker, "Plaintext": p.secret(), "tagKey": p.secret()}, p.secret(), []any{p.secret()}})
+	set("Constraints", map[string]any{"EncryptionContextEquals": map[string]any{"tenant": marker, "x": []any{p.secret()}}, "Plaintext": p.secret()})
+	set("KeyMetadata", map[string]any{"KeyId": "k", "Plaintext": p.secret(), "Arn": []any{p.secret()},
+		"MultiRegionConfiguration": map[string]any{"PrimaryKey": map[string]any{"Secret": p.secret()}, "ReplicaKeys": []any{map[string]any{"Secret": p.secret()}}}})
+	set("Recipient", map[string]any{spelt("AttestationDocument"): p.secret(), spelt("KeyEncryptionAlgorithm"): p.secret(),
+		spelt("AttestationDocumentModuleId"): marker, spelt("AttestationDocumentEnclavePCR0"): []any{p.secret()}})
+	set("ReplicaRegion", "eu-west-1")
+	set("PrimaryRegion", "eu-west-1")
+	set("AliasName", "alias/a")
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	if p.n%3 == 0 {
+		text = bytes.ReplaceAll(text, []byte(planted), []byte(escaped(planted)))
+	}
+	return text
 }
 
-// call is one of an operation: how is "" for one that succeeds, "failed", or
-// "dry run".
-func (p *planter) call(op *record.Operation, how, id string) (*keytrailv1.Call, error) {
+func lowerFirst(name string) string { return strings.ToLower(name[:1]) + name[1:] }
+
+// call is one of an operation on keys of another account: how is "" for one that
+// succeeds, "failed", or "dry run".
+func (p *planter) call(op *record.Operation, how, id string) *keytrailv1.Call {
+	p.calls++
 	c := &keytrailv1.Call{
 		CallId:    proto.String(id),
 		Operation: proto.String(op.Name),
 		Time:      timestamppb.New(time.Unix(1_700_000_000, 0)),
 		Region:    proto.String("us-west-2"),
-		Caller:    &keytrailv1.UserIdentity{Type: proto.String("Root"), AccountId: proto.String("111122223333")},
+		UserAgent: proto.String(agent(id)),
+
+		RequestParameters:   p.text(op.Request, false),
+		Response:            p.text(op.Response, false),
+		AdditionalEventData: p.text(op.Additional, true),
+		ServiceEventDetails: p.text(op.Details, true),
+	}
+	if !op.Class.Internal() {
+		object := func(member string) []byte {
+			return fmt.Appendf(nil, `{"x":%q,%q:[%q]}`, p.secret(), member, p.secret())
+		}
+		c.Caller = &keytrailv1.UserIdentity{
+			Type:       proto.String("IAMUser"),
+			AccountId:  proto.String("111122223333"),
+			UserName:   proto.String("alice"),
+			OnBehalfOf: object("userId"),
+			InScopeOf:  object("sourceArn"),
+			Verbatim:   object("type"),
+			SessionContext: &keytrailv1.SessionContext{
+				WebIdFederationData: object("attributes"),
+				Verbatim:            object("sourceIdentity"),
+				Attributes:          &keytrailv1.SessionAttributes{Verbatim: object("creationDate")},
+				SessionIssuer:       &keytrailv1.SessionIssuer{Verbatim: object("arn")},
+			},
+		}
+		c.TlsDetails = &keytrailv1.TlsDetails{TlsVersion: proto.String("TLSv1.3"), Verbatim: object("tlsVersion")}
 	}
 	keys := map[record.Keys]int{record.OneKey: 1, record.KeyThenAlias: 1, record.AliasThenKey: 1, record.TwoKeys: 2}[op.Keys]
 	for i := range keys {
-		c.Keys = append(c.Keys, &keytrailv1.CallKey{Arn: proto.String(fmt.Sprintf("arn:aws:kms:us-west-2:111122223333:key/k%d", i))})
+		c.Keys = append(c.Keys, &keytrailv1.CallKey{Arn: proto.String(fmt.Sprintf("arn:aws:kms:us-west-2:44445555666%d:key/k", i))})
+	}
+	if keys == 0 && c.Caller == nil {
+		c.AccountId = proto.String("111122223333")
 	}
 	switch how {
 	case "failed":
-		c.Error = &keytrailv1.CallError{Code: proto.String("ValidationException"), Message: proto.String("a value is wrong")}
+		s := p.plain()
+		c.RequestParameters = append([]byte(`{"NewText":"`+s+`",`), c.RequestParameters[1:]...)
+		quoted := [...]string{s, base64.StdEncoding.EncodeToString([]byte(s)), hex.EncodeToString([]byte(s)), escaped(s)}[p.n%4]
+		c.Error = &keytrailv1.CallError{Code: proto.String("ValidationException"), Message: proto.String("the value " + quoted + " is wrong")}
 	case "dry run":
 		c.DryRun = true
 	}
-	for _, part := range []struct {
-		to      *[]byte
-		allowed string
-	}{
-		{&c.RequestParameters, op.Request}, {&c.Response, op.Response},
-		{&c.AdditionalEventData, op.Additional}, {&c.ServiceEventDetails, op.Details},
-	} {
-		text, err := json.Marshal(p.object(part.allowed))
-		if err != nil {
-			return nil, err
-		}
-		*part.to = text
-	}
-	if how == "failed" {
-		last := fmt.Sprintf("%s-%d", planted, p.n)
-		quoted := map[int]string{0: last, 1: base64.StdEncoding.EncodeToString([]byte(last)), 2: hex.EncodeToString([]byte(last))}
-		c.Error.Message = proto.String("the value " + quoted[p.n%3] + " is wrong")
-	}
-	return c, nil
+	return c
 }
 
-// formsOf are the ways in which text may be written: what is looked for.
-func formsOf(text string) map[string]string {
-	forms := map[string]string{
-		"raw": text, "hex": hex.EncodeToString([]byte(text)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(text))),
-	}
-	escaped := ""
-	for _, c := range text {
-		escaped += fmt.Sprintf(`\u%04x`, c)
-	}
-	forms["JSON-escaped"] = escaped
-	for before := range 3 {
-		// The characters that depend on nothing but text.
-		all := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", before) + text))
-		forms[fmt.Sprintf("base64 after %d bytes", before)] = all[(before*8+5)/6 : (before+len(text))*8/6]
-	}
-	return forms
-}
+// agent is the user agent of a call, which is logged: it shows where the call
+// came to.
+func agent(id string) string { return marker + "/" + id + ";" }
 
-// TestForms: the search finds what it is to find.
-func TestForms(t *testing.T) {
-	for before := range 4 {
-		text := []byte(strings.Repeat("y", before) + planted + "-17")
-		for _, written := range []string{
-			string(text), base64.StdEncoding.EncodeToString(text), base64.RawURLEncoding.EncodeToString(text),
-			hex.EncodeToString(text), fmt.Sprintf("%X", text),
-		} {
-			found := false
-			for _, form := range formsOf(planted) {
-				found = found || strings.Contains(written, form)
-			}
-			if !found {
-				t.Errorf("%q is not found", written)
-			}
+// hide puts a secret into protobuf fields that nobody knows.
+func (p *planter) hide(messages ...proto.Message) {
+	for _, m := range messages {
+		if m.ProtoReflect().IsValid() {
+			m.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 999, protowire.BytesType), p.secret()))
 		}
 	}
 }
 
-// places are texts in which secrets are looked for, by what they are.
-type places map[string][]byte
-
-func (p places) addTree(root string) error {
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		p[path] = text
-		return err
-	})
+// badCalls are refused. Their objects hold secrets; their envelopes, which the SDK
+// sends, hold what nobody may repeat.
+var badCalls = []struct {
+	name  string
+	field string
+	spoil func(c *keytrailv1.Call)
+}{
+	{"ARN", "call.keys[0].arn", func(c *keytrailv1.Call) { c.Keys[0].Arn = proto.String(refused) }},
+	{"ARN of an alias", "call.keys[0].arn", func(c *keytrailv1.Call) {
+		c.Keys[0].Arn = proto.String("arn:aws:kms:us-west-2:111122223333:alias/" + refused)
+	}},
+	{"long ARN", "call.keys[0].arn", func(c *keytrailv1.Call) { *c.Keys[0].Arn += strings.Repeat(refused, 200) }},
+	{"owner", "call.keys[0].owner_account_id", func(c *keytrailv1.Call) { c.Keys[0].OwnerAccountId = proto.String(refused) }},
+	{"alias", "call.keys[0].alias_arn", func(c *keytrailv1.Call) { c.Keys[0].AliasArn = proto.String(refused) }},
+	{"no key", "call.keys[0]", func(c *keytrailv1.Call) { c.Keys = nil }},
+	{"two keys", "call.keys", func(c *keytrailv1.Call) { c.Keys = append(c.Keys, c.Keys...) }},
+	{"Region", "call.region", func(c *keytrailv1.Call) { c.Region = proto.String(refused + "/") }},
+	{"account", "call.account_id", func(c *keytrailv1.Call) { c.AccountId = proto.String(refused) }},
+	{"caller's account", "call.caller.account_id", func(c *keytrailv1.Call) { c.Caller.AccountId = proto.String(refused) }},
+	{"time", "call.time", func(c *keytrailv1.Call) { c.Time.Nanos = -1 }},
+	{"call ID", "call.call_id", func(c *keytrailv1.Call) { c.CallId = proto.String(strings.Repeat(refused, 30)) }},
+	{"operation", "call.operation", func(c *keytrailv1.Call) { c.Operation = proto.String(strings.Repeat(refused, 30)) }},
+	{"error without a code", "call.error.code", func(c *keytrailv1.Call) {
+		c.Error = &keytrailv1.CallError{Message: proto.String(planted + " is " + refused)}
+		c.RequestParameters = []byte(`{"Plaintext":"` + planted + `"}`)
+	}},
+	{"on behalf of", "call.caller.on_behalf_of", func(c *keytrailv1.Call) { c.Caller.OnBehalfOf = []byte(`["` + planted + `"]`) }},
+	{"array", "call.request_parameters", func(c *keytrailv1.Call) { c.RequestParameters = []byte(`["` + planted + `"]`) }},
+	{"cut off", "call.request_parameters", func(c *keytrailv1.Call) { c.RequestParameters = []byte(`{"Plaintext":"` + planted) }},
+	{"name twice", "call.response", func(c *keytrailv1.Call) { c.Response = []byte(`{"` + planted + `":1,"` + planted + `":2}`) }},
+	{"not UTF-8", "call.response", func(c *keytrailv1.Call) { c.Response = []byte(`{"a":"` + planted + "\xff\"}") }},
+	{"text", "call.additional_event_data", func(c *keytrailv1.Call) { c.AdditionalEventData = []byte(planted) }},
+	{"string", "call.service_event_details", func(c *keytrailv1.Call) { c.ServiceEventDetails = []byte(`"` + planted + `"`) }},
 }
 
-// has lists the places where text is, in any form.
-func (p places) has(text string) (found []string) {
-	for name, content := range p {
-		for form, written := range formsOf(text) {
-			if bytes.Contains(content, []byte(written)) {
-				found = append(found, fmt.Sprintf("%s (%s)", name, form))
-			}
-		}
-	}
-	return found
+// tooMuch are refused only past the SDK, which removes what is wrong with them.
+var tooMuch = []struct {
+	name  string
+	field string
+	spoil func(c *keytrailv1.Call)
+}{
+	{"large", "call", func(c *keytrailv1.Call) {
+		c.RequestParameters = []byte(`{"Plaintext":"` + strings.Repeat(planted, 30_000) + `"}`)
+	}},
+	{"hidden", "call", func(c *keytrailv1.Call) { new(planter).hide(c) }},
+	{"hidden in the caller", "call.caller", func(c *keytrailv1.Call) { new(planter).hide(c.Caller) }},
+	{"hidden in a key", "call.keys[0]", func(c *keytrailv1.Call) { new(planter).hide(c.Keys[0]) }},
 }
 
-// wiretap passes connections on to a bus and keeps what clients send.
-type wiretap struct {
-	lis  net.Listener
-	done sync.WaitGroup
+// hearings are what producers are told.
+type hearings struct{ bytes.Buffer }
 
-	mu   sync.Mutex // guards sent
-	sent bytes.Buffer
-}
-
-func newWiretap(t *testing.T, to string) *wiretap {
+func (h *hearings) message(t *testing.T, m proto.Message) {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	text, err := protojson.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wiretap{lis: lis}
-	w.done.Go(func() {
-		for {
-			in, err := lis.Accept()
-			if err != nil {
-				return // closed
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			w.done.Go(func() { io.Copy(in, out); in.Close() })
-			w.done.Go(func() { io.Copy(io.MultiWriter(out, w), in); out.Close() })
-		}
-	})
-	return w
+	h.Write(text)
+	h.WriteString(prototext.Format(m))
 }
 
-func (w *wiretap) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.sent.Write(p)
-}
-
-// close ends it once its clients have gone.
-func (w *wiretap) close() {
-	w.lis.Close()
-	w.done.Wait()
+// failure is of the error, which is a fault of its own that is expected.
+func (h *hearings) failure(t *testing.T, want codes.Code, err error) {
+	t.Helper()
+	if status.Code(err) != want {
+		t.Errorf("error %v, want %v", err, want)
+		return
+	}
+	h.message(t, status.Convert(err).Proto())
+	h.WriteString(err.Error())
 }
 
 // TestCallSecrets plants a secret in every member that must not be logged, of
-// every operation, and looks for them wherever a call comes to.
+// every operation, and looks for them wherever a call comes to: past the SDK, by
+// it, and through a spool.
 func TestCallSecrets(t *testing.T) {
-	dir := t.TempDir()
+	dir, spooled := t.TempDir(), filepath.Join(t.TempDir(), "spool")
 	b := startBus(t, "--data", dir, "--log-level=debug")
 	tap := newWiretap(t, b.grpc)
 	conn, err := grpc.NewClient(b.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -250,6 +291,7 @@ func TestCallSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	ingest := keytrailv1.NewIngestServiceClient(conn)
 	sdk, err := client.New(tap.lis.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -258,149 +300,210 @@ func TestCallSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spooled := filepath.Join(t.TempDir(), "spool")
-	calls, err := spool.Open(spooled, spool.Config{Redact: record.Redact})
+	spoolLog := newOutput()
+	calls, err := spool.Open(spooled, spool.Config{Redact: record.Redact, Logger: slog.New(slog.NewTextHandler(spoolLog, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*waitFor)
 	defer cancel()
 
-	look := places{}
-	var answers bytes.Buffer
-	keep := func(m proto.Message) {
-		text, err := protojson.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
+	look, p, heard := places{}, new(planter), new(hearings)
+	publish := func(want keytrailv1.PublishStatus, field func(int) string, all ...*keytrailv1.Call) {
+		t.Helper()
+		for some := range slices.Chunk(all, 50) { // far less than 4 MiB
+			res, err := ingest.Publish(ctx, &keytrailv1.PublishRequest{Items: callItems(some...)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range res.GetResults() {
+				if r.GetStatus() != want || r.GetRejection().GetField() != field(i) {
+					t.Errorf("%s: %v, want %v at %q", some[i].GetCallId(), r, want, field(i))
+				}
+			}
+			heard.message(t, res)
 		}
-		answers.Write(text)
 	}
+
 	ops := []*record.Operation{{Name: "InventedOperation"}}
 	for op := range record.Operations() {
 		ops = append(ops, op)
 	}
-	p := new(planter)
-	var req keytrailv1.PublishRequest
+	came := make(map[string][]string) // IDs by way
+	var past []*keytrailv1.Call
+	var pending []*client.Pending
 	for _, op := range ops {
 		for _, how := range []string{"", "failed", "dry run"} {
-			if op.Class.Internal() && how == "dry run" {
-				continue // nobody calls
+			way := func(name string) *keytrailv1.Call {
+				id := op.Name + "/" + how + "/" + name
+				came[name] = append(came[name], id)
+				c := p.call(op, how, id)
+				if name != "past" {
+					p.hide(c, c.Caller, c.Caller.GetSessionContext(), c.TlsDetails, c.Time, c.Error)
+					for _, k := range c.Keys {
+						p.hide(k)
+					}
+				}
+				return c
 			}
-			c, err := p.call(op, how, op.Name+how)
+			past = append(past, way("past"))
+			x, err := pub.PublishCall(ctx, way("sdk"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			req.Items = append(req.Items, &keytrailv1.PublishItem{Item: &keytrailv1.PublishItem_Call{Call: c}})
-			if err := calls.Add(c); err != nil {
+			pending = append(pending, x)
+			if err := calls.Add(way("spool")); err != nil {
 				t.Fatal(err)
 			}
-			again := proto.CloneOf(c)
-			again.CallId = nil
-			result, err := pub.PublishCallWait(ctx, again)
-			if err != nil || result.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_STORED {
-				t.Fatalf("%s %s, by the SDK: %v, %v", op.Name, how, result, err)
+		}
+	}
+	publish(keytrailv1.PublishStatus_PUBLISH_STATUS_STORED, func(int) string { return "" }, past...)
+	for i, x := range pending {
+		r, err := x.Result(ctx)
+		if err != nil || r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_STORED {
+			t.Errorf("%s: %v, %v", came["sdk"][i], r, err)
+			continue
+		}
+		heard.message(t, r)
+	}
+
+	// What is refused: past the SDK, by it, and by it through the spool.
+	encrypt, _ := record.LookupOperation("Encrypt")
+	var bad []*keytrailv1.Call
+	sink := spool.FailClosed{Publish: spool.Via(pub.PublishCall)}
+	for _, tt := range slices.Concat(badCalls, tooMuch) {
+		c := p.call(encrypt, "", "bad/"+tt.name)
+		tt.spoil(c)
+		bad = append(bad, c)
+		if len(bad) > len(badCalls) {
+			continue
+		}
+		var no *spool.RefusedError
+		if err := sink.Record(ctx, c); !errors.As(err, &no) || no.Rejection.GetField() != tt.field {
+			t.Errorf("%s, by the SDK: %v, want it refused for %s", tt.name, err, tt.field)
+		} else {
+			heard.message(t, no.Rejection)
+			heard.WriteString(err.Error())
+		}
+		if err := calls.Add(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(keytrailv1.PublishStatus_PUBLISH_STATUS_REJECTED, func(i int) string { return slices.Concat(badCalls, tooMuch)[i].field }, bad...)
+	other := proto.CloneOf(past[0])
+	other.Operation = proto.String("AnotherOperation")
+	publish(keytrailv1.PublishStatus_PUBLISH_STATUS_CONFLICT, func(int) string { return "call.call_id" }, other)
+
+	// What is no call, or too much of one.
+	wrong := p.call(encrypt, "", "wrong")
+	*wrong.UserAgent = refused + "\xff"
+	if err := sink.Record(ctx, wrong); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+		t.Errorf("not UTF-8, by the SDK: %v", err)
+	} else {
+		heard.WriteString(err.Error())
+	}
+	if err := calls.Add(wrong); err == nil {
+		t.Error("not UTF-8: it is spooled")
+	} else {
+		heard.WriteString(err.Error())
+	}
+	_, err = ingest.Publish(ctx, &keytrailv1.PublishRequest{Items: callItems(wrong)})
+	heard.failure(t, codes.Internal, err)
+	*wrong.UserAgent = refused + "\n"
+	text, err := proto.Marshal(&keytrailv1.PublishRequest{Items: callItems(wrong)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spoilt := range [][]byte{text[:len(text)-5], bytes.ReplaceAll(text, []byte(refused+"\n"), []byte(refused+"\xff"))} {
+		err = conn.Invoke(ctx, keytrailv1.IngestService_Publish_FullMethodName, spoilt, new(keytrailv1.PublishResponse), grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2("proto")}))
+		heard.failure(t, codes.Internal, err)
+	}
+	wrong.Response = []byte(`{"Plaintext":"` + strings.Repeat(planted, 400_000) + `"}`)
+	_, err = ingest.Publish(ctx, &keytrailv1.PublishRequest{Items: callItems(wrong)})
+	heard.failure(t, codes.ResourceExhausted, err)
+
+	// Out of the spool.
+	look["spool"] = tree(t, spooled)
+	results := make(map[keytrailv1.PublishStatus]int)
+	running, stop := context.WithCancel(ctx)
+	err = calls.Run(running, func(ctx context.Context, batch []*keytrailv1.Call) error {
+		for _, c := range batch {
+			r, err := pub.PublishCallWait(ctx, c)
+			if err != nil {
+				return err
 			}
-			keep(result)
+			results[r.GetStatus()]++
+			heard.message(t, r)
 		}
+		if calls.Len() == len(batch) {
+			stop()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || results[keytrailv1.PublishStatus_PUBLISH_STATUS_STORED] != len(came["spool"]) ||
+		results[keytrailv1.PublishStatus_PUBLISH_STATUS_REJECTED] != len(badCalls) {
+		t.Errorf("out of the spool: %v, %v; want %d stored and %d rejected", results, err, len(came["spool"]), len(badCalls))
 	}
-	// Past the SDK.
-	ingest := keytrailv1.NewIngestServiceClient(conn)
-	res, err := ingest.Publish(ctx, &req)
-	if err != nil {
+	if err := errors.Join(calls.Close(), pub.Close(ctx), sdk.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for i, r := range res.GetResults() {
-		if r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_STORED {
-			t.Errorf("%s: %v", req.Items[i].GetCall().GetCallId(), r)
-		}
-	}
-	keep(res)
+	look["sent by the SDK"], look["answered to the SDK"] = tap.close()
 
-	// What is refused, with a secret in what is wrong.
-	var bad keytrailv1.PublishRequest
-	for _, spoil := range []func(c *keytrailv1.Call, secret string){
-		func(c *keytrailv1.Call, s string) { c.Keys[0].Arn = &s },
-		func(c *keytrailv1.Call, s string) { c.Keys[0].OwnerAccountId = &s },
-		func(c *keytrailv1.Call, s string) { c.Keys[0].AliasArn = &s },
-		func(c *keytrailv1.Call, s string) { c.Region = proto.String(s + "/") },
-		func(c *keytrailv1.Call, s string) { c.AccountId = &s },
-		func(c *keytrailv1.Call, s string) { c.Caller.AccountId = &s },
-		func(c *keytrailv1.Call, s string) { c.Caller.OnBehalfOf = []byte(`["` + s + `"]`) },
-		func(c *keytrailv1.Call, s string) { c.Keys = nil },
-		func(c *keytrailv1.Call, s string) { c.Time.Nanos = -1 },
-		func(c *keytrailv1.Call, s string) { c.Operation = proto.String(strings.Repeat(s, 100)) },
-		func(c *keytrailv1.Call, s string) { c.RequestParameters = []byte(`["` + s + `"]`) },
-		func(c *keytrailv1.Call, s string) { c.RequestParameters = []byte(`{"Plaintext":"` + s) },
-		func(c *keytrailv1.Call, s string) {
-			c.Response = []byte(`{"` + s + `":1,"` + s + `":2}`)
-		},
-		func(c *keytrailv1.Call, s string) { c.Response = []byte(`{"a":"` + s + "\xff" + `"}`) },
-		func(c *keytrailv1.Call, s string) {
-			c.RequestParameters = []byte(`{"Plaintext":"` + strings.Repeat(s, 30_000) + `"}`)
-		},
-	} {
-		decrypt, _ := record.LookupOperation("Decrypt")
-		c, err := p.call(decrypt, "", fmt.Sprint("bad ", len(bad.Items)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		spoil(c, p.secret())
-		bad.Items = append(bad.Items, &keytrailv1.PublishItem{Item: &keytrailv1.PublishItem_Call{Call: c}})
-	}
-	refused, err := ingest.Publish(ctx, &bad)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, r := range refused.GetResults() {
-		if r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_REJECTED {
-			t.Errorf("bad call %d: %v", i, r)
-		}
-	}
-	keep(refused)
-
-	if err := pub.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
-	sdk.Close()
-	tap.close()
-	look["what the SDK sent"] = tap.sent.Bytes()
-	if err := calls.Close(); err != nil {
-		t.Fatal(err)
-	}
 	for name, args := range map[string][]string{"tail": nil, "tail as JSON": {"-o", "json"}} {
-		r := must(t, 0, "subscriber", append([]string{"tail", b.to, "--from=earliest", "--until-idle=500ms"}, args...)...)
-		look[name] = []byte(r.out + r.err)
+		tap := newWiretap(t, b.grpc)
+		r := must(t, 0, "subscriber", append([]string{"tail", "--bus=" + tap.lis.Addr().String(), "--from=earliest", "--until-idle=500ms"}, args...)...)
+		look[name], look[name+", its errors"] = []byte(r.out), []byte(r.err)
+		_, look["stream of "+name] = tap.close()
 	}
-	metrics, err := http.Get("http://" + b.http + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	look["metrics"], err = io.ReadAll(metrics.Body)
-	metrics.Body.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	look["answers"] = answers.Bytes()
+	look["metrics"] = []byte(metrics(t, b.http))
 	b.kill()
-	look["the bus' output"] = []byte(b.out.String() + b.err.String())
-	for _, root := range []string{dir, spooled} {
-		if err := look.addTree(root); err != nil {
-			t.Fatal(err)
-		}
-	}
+	look["the bus' output"], look["the spool's log"] = []byte(b.out.String()+b.err.String()), []byte(spoolLog.String())
+	look["answers"], look["store"] = heard.Bytes(), tree(t, dir)
+	look.check(t, came)
+}
 
-	for _, where := range look.has(planted) {
+// check fails on each secret, and where the search cannot see what is there.
+func (p places) check(t *testing.T, came map[string][]string) {
+	t.Helper()
+	for _, where := range p.has(planted) {
 		t.Errorf("a secret is in %s", where)
 	}
-	logged := strings.Join(look.has(marker), "\n")
-	for _, where := range []string{"what the SDK sent", "tail as JSON", ".blk (raw)", ".calls (raw)"} {
-		if !strings.Contains(logged, where) {
-			t.Errorf("the search finds nothing in %s, but in\n%s", where, logged)
+	for _, where := range p.has(refused) {
+		if !strings.HasPrefix(where, "spool (") && !strings.HasPrefix(where, "sent by the SDK (") {
+			t.Errorf("a value of a refused call is in %s", where)
 		}
 	}
-	for _, where := range []string{"metrics", "answers", "the bus' output"} {
-		if len(look[where]) == 0 {
-			t.Errorf("there is nothing in %s", where)
+	for where, ways := range map[string][]string{
+		"sent by the SDK": {"sdk", "spool"}, "spool": {"spool"}, "store": {"past", "sdk", "spool"},
+		"tail as JSON": {"past", "sdk", "spool"}, "stream of tail": {"past", "sdk", "spool"}, "stream of tail as JSON": {"past", "sdk", "spool"},
+	} {
+		for _, way := range ways {
+			for _, id := range came[way] {
+				if !bytes.Contains(p[where], []byte(agent(id))) {
+					t.Errorf("the search does not see %s in %s", id, where)
+				}
+			}
+		}
+		for _, known := range []string{`"tenant":"` + marker, `"` + lowerFirst("AttestationDocumentModuleId") + `":"` + marker} {
+			if !bytes.Contains(p[where], []byte(known)) {
+				t.Errorf("the search does not see %s in %s", known, where)
+			}
 		}
 	}
+	for where, known := range map[string]string{
+		"tail": "InventedOperation", "answered to the SDK": "call.keys[0].arn", "answers": "PUBLISH_STATUS_REJECTED",
+		"metrics": `keytrail_ingest_results_total{status="CONFLICT"} 1`, "the bus' output": "level=DEBUG",
+	} {
+		if !bytes.Contains(p[where], []byte(known)) {
+			t.Errorf("the search does not see %q in %s", known, where)
+		}
+	}
+}
+
+func callItems(calls ...*keytrailv1.Call) []*keytrailv1.PublishItem {
+	var out []*keytrailv1.PublishItem
+	for _, c := range calls {
+		out = append(out, &keytrailv1.PublishItem{Item: &keytrailv1.PublishItem_Call{Call: c}})
+	}
+	return out
 }
