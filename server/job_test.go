@@ -107,12 +107,16 @@ func TestPublishCalls(t *testing.T) {
 				t.Errorf("result %d: record %d has the shared event ID %q", i, n, shared)
 			}
 		}
-		// The cursor is after the last of them.
-		after, _ := untilHead(t, conn, &keytrailv1.SubscribeRequest{Start: &keytrailv1.SubscribeRequest_Cursor{Cursor: results[i].GetCursor()}})
-		for _, d := range after {
+		// The cursor is after the last of them: what came later follows, all of it.
+		later := delivered
+		for n, d := range delivered {
 			if slices.Contains(ids, d.GetRecord().GetEventId()) {
-				t.Errorf("result %d: its record %s comes after its cursor", i, d.GetRecord().GetEventId())
+				later = delivered[n+1:]
 			}
+		}
+		after, _ := untilHead(t, conn, &keytrailv1.SubscribeRequest{Start: &keytrailv1.SubscribeRequest_Cursor{Cursor: results[i].GetCursor()}})
+		if !slices.EqualFunc(after, later, func(a, b *keytrailv1.Delivered) bool { return proto.Equal(a, b) }) {
+			t.Errorf("result %d: after its cursor come\n%v\nwant\n%v", i, after, later)
 		}
 	}
 	if len(delivered) != 7 {
@@ -136,40 +140,42 @@ func TestPublishCalls(t *testing.T) {
 // TestPublishCallInPart: when a part of a call's records is there, the rest is
 // stored, and that is no duplicate.
 func TestPublishCallInPart(t *testing.T) {
-	b := bustest.Start(t)
-	conn := b.Dial()
+	conn := bustest.Start(t).Dial()
 	ingest := keytrailv1.NewIngestServiceClient(conn)
-	c := callBy("c", "Decrypt", ownerA)
-	recorder, err := record.NewRecorder(record.RecorderConfig{})
-	if err != nil {
-		t.Fatal(err)
+	for part, name := range []string{"caller", "owner"} {
+		t.Run(name, func(t *testing.T) {
+			c := callBy(name, "Decrypt", ownerA)
+			recorder, err := record.NewRecorder(record.RecorderConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			records, problem := recorder.Record(proto.CloneOf(c))
+			if problem != nil || len(records) != 2 {
+				t.Fatalf("%d records, %v", len(records), problem)
+			}
+			ids := []string{records[0].GetEventId(), records[1].GetEventId()}
+			for _, step := range []struct {
+				items []*keytrailv1.PublishItem
+				want  string
+				ids   []string
+			}{
+				{items(records[part]), "STORED", ids[part : part+1]},
+				{callItems(c), "STORED", ids},
+				{callItems(c), "DUPLICATE", ids},
+				{items(records...), "DUPLICATE DUPLICATE", ids[:1]},
+			} {
+				res, err := ingest.Publish(t.Context(), &keytrailv1.PublishRequest{Items: step.items})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := summary(res.GetResults()); got != step.want || !slices.Equal(res.GetResults()[0].GetEventIds(), step.ids) {
+					t.Errorf("%s of %q, want %s of %q", got, res.GetResults()[0].GetEventIds(), step.want, step.ids)
+				}
+			}
+		})
 	}
-	records, problem := recorder.Record(proto.CloneOf(c))
-	if problem != nil || len(records) != 2 {
-		t.Fatalf("%d records, %v", len(records), problem)
-	}
-	for _, step := range []struct {
-		items []*keytrailv1.PublishItem
-		want  string
-	}{
-		{items(records[1]), "STORED"},
-		{callItems(c), "STORED"},
-		{callItems(c), "DUPLICATE"},
-		{items(records[0]), "DUPLICATE"},
-	} {
-		res, err := ingest.Publish(t.Context(), &keytrailv1.PublishRequest{Items: step.items})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := summary(res.GetResults()); got != step.want {
-			t.Errorf("%s, want %s", got, step.want)
-		}
-		if step.items[0].GetCall() != nil && len(res.GetResults()[0].GetEventIds()) != 2 {
-			t.Errorf("the call's event IDs are %q", res.GetResults()[0].GetEventIds())
-		}
-	}
-	if delivered, _ := untilHead(t, conn, &keytrailv1.SubscribeRequest{Start: earliest}); len(delivered) != 2 {
-		t.Errorf("%d records, want 2", len(delivered))
+	if delivered, _ := untilHead(t, conn, &keytrailv1.SubscribeRequest{Start: earliest}); len(delivered) != 4 {
+		t.Errorf("%d records, want 4", len(delivered))
 	}
 }
 
