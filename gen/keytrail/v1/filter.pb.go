@@ -4,13 +4,14 @@
 // 	protoc        (unknown)
 // source: keytrail/v1/filter.proto
 
-// Which records a subscriber wants.
+// Which records a subscriber wants, and why a filter chooses what it does.
 
 package keytrailv1
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,6 +23,103 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Operator is how a condition compares. Comparisons are by byte and respect
+// case, unless the field is written `nocase(…)`.
+type Operator int32
+
+const (
+	// Not a valid value.
+	Operator_OPERATOR_UNSPECIFIED Operator = 0
+	// The value as a whole. Numbers compare as numbers, whatever their spelling.
+	Operator_OPERATOR_EQUALS      Operator = 1
+	Operator_OPERATOR_STARTS_WITH Operator = 2
+	Operator_OPERATOR_ENDS_WITH   Operator = 3
+	Operator_OPERATOR_CONTAINS    Operator = 4
+	// `*` stands for any run of characters, the empty run included.
+	Operator_OPERATOR_WILDCARD Operator = 5
+	// An RE2 regular expression that matches anywhere unless it has anchors.
+	Operator_OPERATOR_MATCHES Operator = 6
+	// The field is there, and is not null.
+	Operator_OPERATOR_EXISTS Operator = 7
+	// The field is there, and is null.
+	Operator_OPERATOR_IS_NULL Operator = 8
+	// An IP address in the block: `10.0.0.0/8`, `2001:db8::/32`, or an address.
+	Operator_OPERATOR_CIDR Operator = 9
+	// Numbers only.
+	Operator_OPERATOR_LESS             Operator = 10
+	Operator_OPERATOR_LESS_OR_EQUAL    Operator = 11
+	Operator_OPERATOR_GREATER          Operator = 12
+	Operator_OPERATOR_GREATER_OR_EQUAL Operator = 13
+	// The field, which ends in `[]`, has an element for which all conditions of
+	// `element` hold.
+	Operator_OPERATOR_HAS_ELEMENT Operator = 14
+)
+
+// Enum value maps for Operator.
+var (
+	Operator_name = map[int32]string{
+		0:  "OPERATOR_UNSPECIFIED",
+		1:  "OPERATOR_EQUALS",
+		2:  "OPERATOR_STARTS_WITH",
+		3:  "OPERATOR_ENDS_WITH",
+		4:  "OPERATOR_CONTAINS",
+		5:  "OPERATOR_WILDCARD",
+		6:  "OPERATOR_MATCHES",
+		7:  "OPERATOR_EXISTS",
+		8:  "OPERATOR_IS_NULL",
+		9:  "OPERATOR_CIDR",
+		10: "OPERATOR_LESS",
+		11: "OPERATOR_LESS_OR_EQUAL",
+		12: "OPERATOR_GREATER",
+		13: "OPERATOR_GREATER_OR_EQUAL",
+		14: "OPERATOR_HAS_ELEMENT",
+	}
+	Operator_value = map[string]int32{
+		"OPERATOR_UNSPECIFIED":      0,
+		"OPERATOR_EQUALS":           1,
+		"OPERATOR_STARTS_WITH":      2,
+		"OPERATOR_ENDS_WITH":        3,
+		"OPERATOR_CONTAINS":         4,
+		"OPERATOR_WILDCARD":         5,
+		"OPERATOR_MATCHES":          6,
+		"OPERATOR_EXISTS":           7,
+		"OPERATOR_IS_NULL":          8,
+		"OPERATOR_CIDR":             9,
+		"OPERATOR_LESS":             10,
+		"OPERATOR_LESS_OR_EQUAL":    11,
+		"OPERATOR_GREATER":          12,
+		"OPERATOR_GREATER_OR_EQUAL": 13,
+		"OPERATOR_HAS_ELEMENT":      14,
+	}
+)
+
+func (x Operator) Enum() *Operator {
+	p := new(Operator)
+	*p = x
+	return p
+}
+
+func (x Operator) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Operator) Descriptor() protoreflect.EnumDescriptor {
+	return file_keytrail_v1_filter_proto_enumTypes[0].Descriptor()
+}
+
+func (Operator) Type() protoreflect.EnumType {
+	return &file_keytrail_v1_filter_proto_enumTypes[0]
+}
+
+func (x Operator) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Operator.Descriptor instead.
+func (Operator) EnumDescriptor() ([]byte, []int) {
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{0}
+}
 
 // Outcome is how a call ended.
 type Outcome int32
@@ -65,11 +163,11 @@ func (x Outcome) String() string {
 }
 
 func (Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_keytrail_v1_filter_proto_enumTypes[0].Descriptor()
+	return file_keytrail_v1_filter_proto_enumTypes[1].Descriptor()
 }
 
 func (Outcome) Type() protoreflect.EnumType {
-	return &file_keytrail_v1_filter_proto_enumTypes[0]
+	return &file_keytrail_v1_filter_proto_enumTypes[1]
 }
 
 func (x Outcome) Number() protoreflect.EnumNumber {
@@ -78,18 +176,37 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{0}
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{1}
 }
 
-// Filter chooses records: those that any selector of `include` matches, less
-// those that any selector of `exclude` matches. An empty `include` means all
-// records. A filter holds at most 1,000 values in all, each of 1 to 2,048
-// bytes; more is INVALID_ARGUMENT. So are fields that the bus does not know:
-// ignored in `exclude`, they would withhold records in silence.
+// Filter chooses the records for which all of its parts hold that are set:
+// include and exclude, where, cel, pattern and selectors. Without any, that is
+// all records.
+//
+// include and exclude choose what any selector of `include` matches, less what
+// any selector of `exclude` matches. An empty `include` means all records.
+//
+// A filter is at most 65,536 bytes and holds at most 1,000 values, each of 1 to
+// 2,048 bytes; more is INVALID_ARGUMENT. So are fields that the bus does not
+// know: ignored in `exclude`, they would withhold records in silence.
 type Filter struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Include       []*Selector            `protobuf:"bytes,1,rep,name=include,proto3" json:"include,omitempty"`
-	Exclude       []*Selector            `protobuf:"bytes,2,rep,name=exclude,proto3" json:"exclude,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Include []*Selector            `protobuf:"bytes,1,rep,name=include,proto3" json:"include,omitempty"`
+	Exclude []*Selector            `protobuf:"bytes,2,rep,name=exclude,proto3" json:"exclude,omitempty"`
+	// A condition in the text form: `event in (Decrypt, GenerateDataKey*) and
+	// outcome = failure and not principal ~ "*/ops-*"`. Every filter can be
+	// written in it. Package filter documents it.
+	Where string `protobuf:"bytes,3,opt,name=where,proto3" json:"where,omitempty"`
+	// A CEL expression of type bool over the record, as in
+	// `userIdentity.accountId != recipientAccountId`. For what the text form
+	// cannot say.
+	Cel string `protobuf:"bytes,4,opt,name=cel,proto3" json:"cel,omitempty"`
+	// An Amazon EventBridge event pattern, JSON, for the bare record or for the
+	// event envelope around it (`{"detail": …}`).
+	Pattern string `protobuf:"bytes,5,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// CloudTrail advanced event selectors: the JSON array that
+	// `aws cloudtrail put-event-selectors --advanced-event-selectors` takes.
+	Selectors     string `protobuf:"bytes,6,opt,name=selectors,proto3" json:"selectors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -138,6 +255,34 @@ func (x *Filter) GetExclude() []*Selector {
 	return nil
 }
 
+func (x *Filter) GetWhere() string {
+	if x != nil {
+		return x.Where
+	}
+	return ""
+}
+
+func (x *Filter) GetCel() string {
+	if x != nil {
+		return x.Cel
+	}
+	return ""
+}
+
+func (x *Filter) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *Filter) GetSelectors() string {
+	if x != nil {
+		return x.Selectors
+	}
+	return ""
+}
+
 // Selector matches a record when each of its fields that is set holds. Within
 // one field, any of the values may hold. A selector without fields is
 // INVALID_ARGUMENT: it is more likely a mistake than a wish.
@@ -146,11 +291,12 @@ func (x *Filter) GetExclude() []*Selector {
 // empty run included. All comparisons are by byte and respect case.
 type Selector struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Keys, each as a key ARN or a key ID; wildcard. A value that has a ":" is
-	// compared with the whole ARN, any other with the part after "key/". The
-	// keys of a record are the key ARNs of its `resources`: the ARN that the KMS
-	// resolved, whatever the caller wrote. A multi-Region key has one ARN in
-	// each Region and one key ID in all.
+	// Keys, each as a key ARN, a key ID or an alias ARN; wildcard. A value that
+	// has a ":" is compared with the whole ARN, any other with the part after
+	// "key/". The keys of a record are the key and alias ARNs of its `resources`:
+	// the ARN that the KMS resolved, whatever the caller wrote, and the alias
+	// where the call was about the alias. A multi-Region key has one ARN in each
+	// Region and one key ID in all.
 	Keys []string `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
 	// Operations, such as "Decrypt" or "GenerateDataKey*"; wildcard.
 	EventNames []string `protobuf:"bytes,2,rep,name=event_names,json=eventNames,proto3" json:"event_names,omitempty"`
@@ -161,7 +307,9 @@ type Selector struct {
 	// Whether the call changed nothing. A record without read_only is a change.
 	ReadOnly *bool `protobuf:"varint,5,opt,name=read_only,json=readOnly,proto3,oneof" json:"read_only,omitempty"`
 	// How the call ended.
-	Outcomes      []Outcome `protobuf:"varint,6,rep,packed,name=outcomes,proto3,enum=keytrail.v1.Outcome" json:"outcomes,omitempty"`
+	Outcomes []Outcome `protobuf:"varint,6,rep,packed,name=outcomes,proto3,enum=keytrail.v1.Outcome" json:"outcomes,omitempty"`
+	// Conditions on any field of the record; all must hold.
+	Conditions    []*Condition `protobuf:"bytes,7,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,14 +386,566 @@ func (x *Selector) GetOutcomes() []Outcome {
 	return nil
 }
 
+func (x *Selector) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+// Condition says something of one field of a record. Where the field has
+// several values, as `resources[].ARN` has, it holds if it does for any of
+// them; where the field is missing it does not hold, negated it does.
+type Condition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The field, as the text form writes it: a path as CloudTrail spells it, such
+	// as `userIdentity.arn` or
+	// `requestParameters.encryptionContext["aws:s3:arn"]`, or a named field such
+	// as `outcome`. Required.
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// Required.
+	Operator Operator `protobuf:"varint,2,opt,name=operator,proto3,enum=keytrail.v1.Operator" json:"operator,omitempty"`
+	// What the operator compares with; any may hold. Required, except that
+	// EXISTS, IS_NULL and HAS_ELEMENT take none.
+	Values []string `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
+	// Whether the condition must not hold.
+	Negated bool `protobuf:"varint,4,opt,name=negated,proto3" json:"negated,omitempty"`
+	// For HAS_ELEMENT: the conditions that one and the same element must
+	// satisfy. Their fields are paths within the element.
+	Element       []*Condition `protobuf:"bytes,5,rep,name=element,proto3" json:"element,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Condition) Reset() {
+	*x = Condition{}
+	mi := &file_keytrail_v1_filter_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Condition) ProtoMessage() {}
+
+func (x *Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_filter_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Condition.ProtoReflect.Descriptor instead.
+func (*Condition) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Condition) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Condition) GetOperator() Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return Operator_OPERATOR_UNSPECIFIED
+}
+
+func (x *Condition) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Condition) GetNegated() bool {
+	if x != nil {
+		return x.Negated
+	}
+	return false
+}
+
+func (x *Condition) GetElement() []*Condition {
+	if x != nil {
+		return x.Element
+	}
+	return nil
+}
+
+type ExplainFilterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	Filter *Filter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to try it on. Not set: the filter is only checked.
+	Record        *Record `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainFilterRequest) Reset() {
+	*x = ExplainFilterRequest{}
+	mi := &file_keytrail_v1_filter_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainFilterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainFilterRequest) ProtoMessage() {}
+
+func (x *ExplainFilterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_filter_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainFilterRequest.ProtoReflect.Descriptor instead.
+func (*ExplainFilterRequest) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ExplainFilterRequest) GetFilter() *Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ExplainFilterRequest) GetRecord() *Record {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+type ExplainFilterResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole filter in the text form. It means the same.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// What is odd about the filter, such as a field that no record of the KMS
+	// operations has. It works all the same.
+	Warnings []*FilterWarning `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Whether the record matches. Not set without a record.
+	Matched *bool `protobuf:"varint,3,opt,name=matched,proto3,oneof" json:"matched,omitempty"`
+	// The parts of the filter, outermost first, each followed by its own parts.
+	// With a record, each says whether it held and on which values.
+	Clauses []*Clause `protobuf:"bytes,4,rep,name=clauses,proto3" json:"clauses,omitempty"`
+	// By what the bus finds this filter when a record comes, in words.
+	Index         string `protobuf:"bytes,5,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainFilterResponse) Reset() {
+	*x = ExplainFilterResponse{}
+	mi := &file_keytrail_v1_filter_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainFilterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainFilterResponse) ProtoMessage() {}
+
+func (x *ExplainFilterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_filter_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainFilterResponse.ProtoReflect.Descriptor instead.
+func (*ExplainFilterResponse) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ExplainFilterResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ExplainFilterResponse) GetWarnings() []*FilterWarning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *ExplainFilterResponse) GetMatched() bool {
+	if x != nil && x.Matched != nil {
+		return *x.Matched
+	}
+	return false
+}
+
+func (x *ExplainFilterResponse) GetClauses() []*Clause {
+	if x != nil {
+		return x.Clauses
+	}
+	return nil
+}
+
+func (x *ExplainFilterResponse) GetIndex() string {
+	if x != nil {
+		return x.Index
+	}
+	return ""
+}
+
+// FilterWarning is one thing that is odd about a filter.
+type FilterWarning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Message       string                 `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterWarning) Reset() {
+	*x = FilterWarning{}
+	mi := &file_keytrail_v1_filter_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterWarning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterWarning) ProtoMessage() {}
+
+func (x *FilterWarning) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_filter_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterWarning.ProtoReflect.Descriptor instead.
+func (*FilterWarning) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FilterWarning) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// Clause is a part of a filter.
+type Clause struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part in the text form.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// How deep it is nested: 0 for the whole.
+	Depth uint32 `protobuf:"varint,2,opt,name=depth,proto3" json:"depth,omitempty"`
+	// Whether it held. Not set without a record, and for a part of a condition on
+	// elements.
+	Held *bool `protobuf:"varint,3,opt,name=held,proto3,oneof" json:"held,omitempty"`
+	// The values that its field has in the record, as JSON, up to ten; for a
+	// condition that held, those that made it hold. None if the field is missing.
+	Values []string `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty"`
+	// In a trial: in how many records it held, and how many it decided, which
+	// is to say: how many would have come out differently if it had.
+	HeldRecords    uint64 `protobuf:"varint,5,opt,name=held_records,json=heldRecords,proto3" json:"held_records,omitempty"`
+	DecidedRecords uint64 `protobuf:"varint,6,opt,name=decided_records,json=decidedRecords,proto3" json:"decided_records,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Clause) Reset() {
+	*x = Clause{}
+	mi := &file_keytrail_v1_filter_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Clause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Clause) ProtoMessage() {}
+
+func (x *Clause) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_filter_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Clause.ProtoReflect.Descriptor instead.
+func (*Clause) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Clause) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Clause) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *Clause) GetHeld() bool {
+	if x != nil && x.Held != nil {
+		return *x.Held
+	}
+	return false
+}
+
+func (x *Clause) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Clause) GetHeldRecords() uint64 {
+	if x != nil {
+		return x.HeldRecords
+	}
+	return 0
+}
+
+func (x *Clause) GetDecidedRecords() uint64 {
+	if x != nil {
+		return x.DecidedRecords
+	}
+	return 0
+}
+
+type TryFilterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	Filter *Filter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// From when: records stored at this time or later. Not set: all that the log
+	// holds.
+	StoredTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=stored_time,json=storedTime,proto3" json:"stored_time,omitempty"`
+	// How many records to look at, at most; 0: no bound.
+	Limit         uint64 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TryFilterRequest) Reset() {
+	*x = TryFilterRequest{}
+	mi := &file_keytrail_v1_filter_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TryFilterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TryFilterRequest) ProtoMessage() {}
+
+func (x *TryFilterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_filter_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TryFilterRequest.ProtoReflect.Descriptor instead.
+func (*TryFilterRequest) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TryFilterRequest) GetFilter() *Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *TryFilterRequest) GetStoredTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StoredTime
+	}
+	return nil
+}
+
+func (x *TryFilterRequest) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type TryFilterResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The counts so far.
+	Considered uint64 `protobuf:"varint,1,opt,name=considered,proto3" json:"considered,omitempty"`
+	Matched    uint64 `protobuf:"varint,2,opt,name=matched,proto3" json:"matched,omitempty"`
+	// As in ExplainFilterResponse, with the counts of the trial; only when done.
+	Clauses  []*Clause        `protobuf:"bytes,3,rep,name=clauses,proto3" json:"clauses,omitempty"`
+	Index    string           `protobuf:"bytes,4,opt,name=index,proto3" json:"index,omitempty"`
+	Text     string           `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	Warnings []*FilterWarning `protobuf:"bytes,6,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Whether this is the end of the trial.
+	Done bool `protobuf:"varint,7,opt,name=done,proto3" json:"done,omitempty"`
+	// How many records of the range could not be considered: see GapReason.
+	Gaps uint64 `protobuf:"varint,8,opt,name=gaps,proto3" json:"gaps,omitempty"`
+	// Whether the trial ended at `limit`, short of the log's end.
+	Limited       bool `protobuf:"varint,9,opt,name=limited,proto3" json:"limited,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TryFilterResponse) Reset() {
+	*x = TryFilterResponse{}
+	mi := &file_keytrail_v1_filter_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TryFilterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TryFilterResponse) ProtoMessage() {}
+
+func (x *TryFilterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_filter_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TryFilterResponse.ProtoReflect.Descriptor instead.
+func (*TryFilterResponse) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_filter_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TryFilterResponse) GetConsidered() uint64 {
+	if x != nil {
+		return x.Considered
+	}
+	return 0
+}
+
+func (x *TryFilterResponse) GetMatched() uint64 {
+	if x != nil {
+		return x.Matched
+	}
+	return 0
+}
+
+func (x *TryFilterResponse) GetClauses() []*Clause {
+	if x != nil {
+		return x.Clauses
+	}
+	return nil
+}
+
+func (x *TryFilterResponse) GetIndex() string {
+	if x != nil {
+		return x.Index
+	}
+	return ""
+}
+
+func (x *TryFilterResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *TryFilterResponse) GetWarnings() []*FilterWarning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *TryFilterResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *TryFilterResponse) GetGaps() uint64 {
+	if x != nil {
+		return x.Gaps
+	}
+	return 0
+}
+
+func (x *TryFilterResponse) GetLimited() bool {
+	if x != nil {
+		return x.Limited
+	}
+	return false
+}
+
 var File_keytrail_v1_filter_proto protoreflect.FileDescriptor
 
 const file_keytrail_v1_filter_proto_rawDesc = "" +
 	"\n" +
-	"\x18keytrail/v1/filter.proto\x12\vkeytrail.v1\"j\n" +
+	"\x18keytrail/v1/filter.proto\x12\vkeytrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18keytrail/v1/record.proto\"\xca\x01\n" +
 	"\x06Filter\x12/\n" +
 	"\ainclude\x18\x01 \x03(\v2\x15.keytrail.v1.SelectorR\ainclude\x12/\n" +
-	"\aexclude\x18\x02 \x03(\v2\x15.keytrail.v1.SelectorR\aexclude\"\xd7\x01\n" +
+	"\aexclude\x18\x02 \x03(\v2\x15.keytrail.v1.SelectorR\aexclude\x12\x14\n" +
+	"\x05where\x18\x03 \x01(\tR\x05where\x12\x10\n" +
+	"\x03cel\x18\x04 \x01(\tR\x03cel\x12\x18\n" +
+	"\apattern\x18\x05 \x01(\tR\apattern\x12\x1c\n" +
+	"\tselectors\x18\x06 \x01(\tR\tselectors\"\x8f\x02\n" +
 	"\bSelector\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\tR\x04keys\x12\x1f\n" +
 	"\vevent_names\x18\x02 \x03(\tR\n" +
@@ -253,14 +953,81 @@ const file_keytrail_v1_filter_proto_rawDesc = "" +
 	"\baccounts\x18\x03 \x03(\tR\baccounts\x12\x18\n" +
 	"\aregions\x18\x04 \x03(\tR\aregions\x12 \n" +
 	"\tread_only\x18\x05 \x01(\bH\x00R\breadOnly\x88\x01\x01\x120\n" +
-	"\boutcomes\x18\x06 \x03(\x0e2\x14.keytrail.v1.OutcomeR\boutcomesB\f\n" +
+	"\boutcomes\x18\x06 \x03(\x0e2\x14.keytrail.v1.OutcomeR\boutcomes\x126\n" +
 	"\n" +
-	"_read_only*`\n" +
+	"conditions\x18\a \x03(\v2\x16.keytrail.v1.ConditionR\n" +
+	"conditionsB\f\n" +
+	"\n" +
+	"_read_only\"\xb8\x01\n" +
+	"\tCondition\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x121\n" +
+	"\boperator\x18\x02 \x01(\x0e2\x15.keytrail.v1.OperatorR\boperator\x12\x16\n" +
+	"\x06values\x18\x03 \x03(\tR\x06values\x12\x18\n" +
+	"\anegated\x18\x04 \x01(\bR\anegated\x120\n" +
+	"\aelement\x18\x05 \x03(\v2\x16.keytrail.v1.ConditionR\aelement\"p\n" +
+	"\x14ExplainFilterRequest\x12+\n" +
+	"\x06filter\x18\x01 \x01(\v2\x13.keytrail.v1.FilterR\x06filter\x12+\n" +
+	"\x06record\x18\x02 \x01(\v2\x13.keytrail.v1.RecordR\x06record\"\xd3\x01\n" +
+	"\x15ExplainFilterResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x126\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1a.keytrail.v1.FilterWarningR\bwarnings\x12\x1d\n" +
+	"\amatched\x18\x03 \x01(\bH\x00R\amatched\x88\x01\x01\x12-\n" +
+	"\aclauses\x18\x04 \x03(\v2\x13.keytrail.v1.ClauseR\aclauses\x12\x14\n" +
+	"\x05index\x18\x05 \x01(\tR\x05indexB\n" +
+	"\n" +
+	"\b_matched\")\n" +
+	"\rFilterWarning\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\"\xb8\x01\n" +
+	"\x06Clause\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
+	"\x05depth\x18\x02 \x01(\rR\x05depth\x12\x17\n" +
+	"\x04held\x18\x03 \x01(\bH\x00R\x04held\x88\x01\x01\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\tR\x06values\x12!\n" +
+	"\fheld_records\x18\x05 \x01(\x04R\vheldRecords\x12'\n" +
+	"\x0fdecided_records\x18\x06 \x01(\x04R\x0edecidedRecordsB\a\n" +
+	"\x05_held\"\x92\x01\n" +
+	"\x10TryFilterRequest\x12+\n" +
+	"\x06filter\x18\x01 \x01(\v2\x13.keytrail.v1.FilterR\x06filter\x12;\n" +
+	"\vstored_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"storedTime\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x04R\x05limit\"\xa0\x02\n" +
+	"\x11TryFilterResponse\x12\x1e\n" +
+	"\n" +
+	"considered\x18\x01 \x01(\x04R\n" +
+	"considered\x12\x18\n" +
+	"\amatched\x18\x02 \x01(\x04R\amatched\x12-\n" +
+	"\aclauses\x18\x03 \x03(\v2\x13.keytrail.v1.ClauseR\aclauses\x12\x14\n" +
+	"\x05index\x18\x04 \x01(\tR\x05index\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\x126\n" +
+	"\bwarnings\x18\x06 \x03(\v2\x1a.keytrail.v1.FilterWarningR\bwarnings\x12\x12\n" +
+	"\x04done\x18\a \x01(\bR\x04done\x12\x12\n" +
+	"\x04gaps\x18\b \x01(\x04R\x04gaps\x12\x18\n" +
+	"\alimited\x18\t \x01(\bR\alimited*\xeb\x02\n" +
+	"\bOperator\x12\x18\n" +
+	"\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fOPERATOR_EQUALS\x10\x01\x12\x18\n" +
+	"\x14OPERATOR_STARTS_WITH\x10\x02\x12\x16\n" +
+	"\x12OPERATOR_ENDS_WITH\x10\x03\x12\x15\n" +
+	"\x11OPERATOR_CONTAINS\x10\x04\x12\x15\n" +
+	"\x11OPERATOR_WILDCARD\x10\x05\x12\x14\n" +
+	"\x10OPERATOR_MATCHES\x10\x06\x12\x13\n" +
+	"\x0fOPERATOR_EXISTS\x10\a\x12\x14\n" +
+	"\x10OPERATOR_IS_NULL\x10\b\x12\x11\n" +
+	"\rOPERATOR_CIDR\x10\t\x12\x11\n" +
+	"\rOPERATOR_LESS\x10\n" +
+	"\x12\x1a\n" +
+	"\x16OPERATOR_LESS_OR_EQUAL\x10\v\x12\x14\n" +
+	"\x10OPERATOR_GREATER\x10\f\x12\x1d\n" +
+	"\x19OPERATOR_GREATER_OR_EQUAL\x10\r\x12\x18\n" +
+	"\x14OPERATOR_HAS_ELEMENT\x10\x0e*`\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_SUCCESS\x10\x01\x12\x13\n" +
 	"\x0fOUTCOME_FAILURE\x10\x02\x12\x12\n" +
-	"\x0eOUTCOME_DENIED\x10\x03B9Z7github.com/keytrail/keytrail/gen/keytrail/v1;keytrailv1b\x06proto3"
+	"\x0eOUTCOME_DENIED\x10\x032\xb5\x01\n" +
+	"\rFilterService\x12V\n" +
+	"\rExplainFilter\x12!.keytrail.v1.ExplainFilterRequest\x1a\".keytrail.v1.ExplainFilterResponse\x12L\n" +
+	"\tTryFilter\x12\x1d.keytrail.v1.TryFilterRequest\x1a\x1e.keytrail.v1.TryFilterResponse0\x01B9Z7github.com/keytrail/keytrail/gen/keytrail/v1;keytrailv1b\x06proto3"
 
 var (
 	file_keytrail_v1_filter_proto_rawDescOnce sync.Once
@@ -274,22 +1041,47 @@ func file_keytrail_v1_filter_proto_rawDescGZIP() []byte {
 	return file_keytrail_v1_filter_proto_rawDescData
 }
 
-var file_keytrail_v1_filter_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_keytrail_v1_filter_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_keytrail_v1_filter_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_keytrail_v1_filter_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_keytrail_v1_filter_proto_goTypes = []any{
-	(Outcome)(0),     // 0: keytrail.v1.Outcome
-	(*Filter)(nil),   // 1: keytrail.v1.Filter
-	(*Selector)(nil), // 2: keytrail.v1.Selector
+	(Operator)(0),                 // 0: keytrail.v1.Operator
+	(Outcome)(0),                  // 1: keytrail.v1.Outcome
+	(*Filter)(nil),                // 2: keytrail.v1.Filter
+	(*Selector)(nil),              // 3: keytrail.v1.Selector
+	(*Condition)(nil),             // 4: keytrail.v1.Condition
+	(*ExplainFilterRequest)(nil),  // 5: keytrail.v1.ExplainFilterRequest
+	(*ExplainFilterResponse)(nil), // 6: keytrail.v1.ExplainFilterResponse
+	(*FilterWarning)(nil),         // 7: keytrail.v1.FilterWarning
+	(*Clause)(nil),                // 8: keytrail.v1.Clause
+	(*TryFilterRequest)(nil),      // 9: keytrail.v1.TryFilterRequest
+	(*TryFilterResponse)(nil),     // 10: keytrail.v1.TryFilterResponse
+	(*Record)(nil),                // 11: keytrail.v1.Record
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_keytrail_v1_filter_proto_depIdxs = []int32{
-	2, // 0: keytrail.v1.Filter.include:type_name -> keytrail.v1.Selector
-	2, // 1: keytrail.v1.Filter.exclude:type_name -> keytrail.v1.Selector
-	0, // 2: keytrail.v1.Selector.outcomes:type_name -> keytrail.v1.Outcome
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3,  // 0: keytrail.v1.Filter.include:type_name -> keytrail.v1.Selector
+	3,  // 1: keytrail.v1.Filter.exclude:type_name -> keytrail.v1.Selector
+	1,  // 2: keytrail.v1.Selector.outcomes:type_name -> keytrail.v1.Outcome
+	4,  // 3: keytrail.v1.Selector.conditions:type_name -> keytrail.v1.Condition
+	0,  // 4: keytrail.v1.Condition.operator:type_name -> keytrail.v1.Operator
+	4,  // 5: keytrail.v1.Condition.element:type_name -> keytrail.v1.Condition
+	2,  // 6: keytrail.v1.ExplainFilterRequest.filter:type_name -> keytrail.v1.Filter
+	11, // 7: keytrail.v1.ExplainFilterRequest.record:type_name -> keytrail.v1.Record
+	7,  // 8: keytrail.v1.ExplainFilterResponse.warnings:type_name -> keytrail.v1.FilterWarning
+	8,  // 9: keytrail.v1.ExplainFilterResponse.clauses:type_name -> keytrail.v1.Clause
+	2,  // 10: keytrail.v1.TryFilterRequest.filter:type_name -> keytrail.v1.Filter
+	12, // 11: keytrail.v1.TryFilterRequest.stored_time:type_name -> google.protobuf.Timestamp
+	8,  // 12: keytrail.v1.TryFilterResponse.clauses:type_name -> keytrail.v1.Clause
+	7,  // 13: keytrail.v1.TryFilterResponse.warnings:type_name -> keytrail.v1.FilterWarning
+	5,  // 14: keytrail.v1.FilterService.ExplainFilter:input_type -> keytrail.v1.ExplainFilterRequest
+	9,  // 15: keytrail.v1.FilterService.TryFilter:input_type -> keytrail.v1.TryFilterRequest
+	6,  // 16: keytrail.v1.FilterService.ExplainFilter:output_type -> keytrail.v1.ExplainFilterResponse
+	10, // 17: keytrail.v1.FilterService.TryFilter:output_type -> keytrail.v1.TryFilterResponse
+	16, // [16:18] is the sub-list for method output_type
+	14, // [14:16] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_keytrail_v1_filter_proto_init() }
@@ -297,16 +1089,19 @@ func file_keytrail_v1_filter_proto_init() {
 	if File_keytrail_v1_filter_proto != nil {
 		return
 	}
+	file_keytrail_v1_record_proto_init()
 	file_keytrail_v1_filter_proto_msgTypes[1].OneofWrappers = []any{}
+	file_keytrail_v1_filter_proto_msgTypes[4].OneofWrappers = []any{}
+	file_keytrail_v1_filter_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keytrail_v1_filter_proto_rawDesc), len(file_keytrail_v1_filter_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   2,
+			NumEnums:      2,
+			NumMessages:   9,
 			NumExtensions: 0,
-			NumServices:   0,
+			NumServices:   1,
 		},
 		GoTypes:           file_keytrail_v1_filter_proto_goTypes,
 		DependencyIndexes: file_keytrail_v1_filter_proto_depIdxs,

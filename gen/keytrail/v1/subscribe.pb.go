@@ -87,6 +87,145 @@ func (GapReason) EnumDescriptor() ([]byte, []int) {
 	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{0}
 }
 
+type FollowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Request:
+	//
+	//	*FollowRequest_Open
+	//	*FollowRequest_Change
+	Request       isFollowRequest_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowRequest) Reset() {
+	*x = FollowRequest{}
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowRequest) ProtoMessage() {}
+
+func (x *FollowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
+func (*FollowRequest) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *FollowRequest) GetRequest() isFollowRequest_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *FollowRequest) GetOpen() *SubscribeRequest {
+	if x != nil {
+		if x, ok := x.Request.(*FollowRequest_Open); ok {
+			return x.Open
+		}
+	}
+	return nil
+}
+
+func (x *FollowRequest) GetChange() *ChangeFilter {
+	if x != nil {
+		if x, ok := x.Request.(*FollowRequest_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
+type isFollowRequest_Request interface {
+	isFollowRequest_Request()
+}
+
+type FollowRequest_Open struct {
+	Open *SubscribeRequest `protobuf:"bytes,1,opt,name=open,proto3,oneof"`
+}
+
+type FollowRequest_Change struct {
+	Change *ChangeFilter `protobuf:"bytes,2,opt,name=change,proto3,oneof"`
+}
+
+func (*FollowRequest_Open) isFollowRequest_Request() {}
+
+func (*FollowRequest_Change) isFollowRequest_Request() {}
+
+// ChangeFilter asks for another filter.
+type ChangeFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Not set: all records.
+	Filter *Filter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Chosen by the client, greater than that of the change before and than 0.
+	// The answer repeats it. Of changes that come faster than they can take
+	// effect only the last one may be answered.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeFilter) Reset() {
+	*x = ChangeFilter{}
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeFilter) ProtoMessage() {}
+
+func (x *ChangeFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeFilter.ProtoReflect.Descriptor instead.
+func (*ChangeFilter) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ChangeFilter) GetFilter() *Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ChangeFilter) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which records. Not set: all.
@@ -112,7 +251,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[0]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -124,7 +263,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[0]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -137,7 +276,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{0}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SubscribeRequest) GetFilter() *Filter {
@@ -246,7 +385,7 @@ type Now struct {
 
 func (x *Now) Reset() {
 	*x = Now{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[1]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +397,7 @@ func (x *Now) String() string {
 func (*Now) ProtoMessage() {}
 
 func (x *Now) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[1]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +410,7 @@ func (x *Now) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Now.ProtoReflect.Descriptor instead.
 func (*Now) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{1}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{3}
 }
 
 // Earliest is the start at the oldest record.
@@ -283,7 +422,7 @@ type Earliest struct {
 
 func (x *Earliest) Reset() {
 	*x = Earliest{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[2]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -295,7 +434,7 @@ func (x *Earliest) String() string {
 func (*Earliest) ProtoMessage() {}
 
 func (x *Earliest) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[2]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -308,7 +447,7 @@ func (x *Earliest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Earliest.ProtoReflect.Descriptor instead.
 func (*Earliest) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{2}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{4}
 }
 
 type SubscribeResponse struct {
@@ -319,6 +458,8 @@ type SubscribeResponse struct {
 	//	*SubscribeResponse_Checkpoint
 	//	*SubscribeResponse_Gap
 	//	*SubscribeResponse_Draining
+	//	*SubscribeResponse_FilterChanged
+	//	*SubscribeResponse_FilterRefused
 	Event         isSubscribeResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -326,7 +467,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[3]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +479,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[3]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +492,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{3}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SubscribeResponse) GetEvent() isSubscribeResponse_Event {
@@ -397,6 +538,24 @@ func (x *SubscribeResponse) GetDraining() *Draining {
 	return nil
 }
 
+func (x *SubscribeResponse) GetFilterChanged() *FilterChanged {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_FilterChanged); ok {
+			return x.FilterChanged
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetFilterRefused() *FilterRefused {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_FilterRefused); ok {
+			return x.FilterRefused
+		}
+	}
+	return nil
+}
+
 type isSubscribeResponse_Event interface {
 	isSubscribeResponse_Event()
 }
@@ -417,6 +576,14 @@ type SubscribeResponse_Draining struct {
 	Draining *Draining `protobuf:"bytes,4,opt,name=draining,proto3,oneof"`
 }
 
+type SubscribeResponse_FilterChanged struct {
+	FilterChanged *FilterChanged `protobuf:"bytes,5,opt,name=filter_changed,json=filterChanged,proto3,oneof"`
+}
+
+type SubscribeResponse_FilterRefused struct {
+	FilterRefused *FilterRefused `protobuf:"bytes,6,opt,name=filter_refused,json=filterRefused,proto3,oneof"`
+}
+
 func (*SubscribeResponse_Batch) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Checkpoint) isSubscribeResponse_Event() {}
@@ -424,6 +591,129 @@ func (*SubscribeResponse_Checkpoint) isSubscribeResponse_Event() {}
 func (*SubscribeResponse_Gap) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Draining) isSubscribeResponse_Event() {}
+
+func (*SubscribeResponse_FilterChanged) isSubscribeResponse_Event() {}
+
+func (*SubscribeResponse_FilterRefused) isSubscribeResponse_Event() {}
+
+// FilterChanged says from where a new filter holds. Records before it were
+// chosen by the filter before.
+type FilterChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new filter holds for what comes after this position. Resume from here with the
+	// new filter.
+	Cursor        string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterChanged) Reset() {
+	*x = FilterChanged{}
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterChanged) ProtoMessage() {}
+
+func (x *FilterChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterChanged.ProtoReflect.Descriptor instead.
+func (*FilterChanged) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FilterChanged) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *FilterChanged) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// FilterRefused says that a new filter is faulty, and that the one before holds
+// on.
+type FilterRefused struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The field of the filter, and what to write instead.
+	Field         string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterRefused) Reset() {
+	*x = FilterRefused{}
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterRefused) ProtoMessage() {}
+
+func (x *FilterRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterRefused.ProtoReflect.Descriptor instead.
+func (*FilterRefused) Descriptor() ([]byte, []int) {
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *FilterRefused) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *FilterRefused) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *FilterRefused) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
 
 // Batch holds one or more records, in log order.
 type Batch struct {
@@ -435,7 +725,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[4]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +737,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[4]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +750,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{4}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Batch) GetRecords() []*Delivered {
@@ -484,7 +774,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[5]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +786,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[5]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +799,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{5}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Delivered) GetCursor() string {
@@ -547,7 +837,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[6]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +849,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[6]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +862,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{6}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Checkpoint) GetCursor() string {
@@ -620,7 +910,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[7]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +922,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[7]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +935,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{7}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Gap) GetAfterCursor() string {
@@ -687,7 +977,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[8]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +989,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_keytrail_v1_subscribe_proto_msgTypes[8]
+	mi := &file_keytrail_v1_subscribe_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +1002,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{8}
+	return file_keytrail_v1_subscribe_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Draining) GetCursor() string {
@@ -726,7 +1016,14 @@ var File_keytrail_v1_subscribe_proto protoreflect.FileDescriptor
 
 const file_keytrail_v1_subscribe_proto_rawDesc = "" +
 	"\n" +
-	"\x1bkeytrail/v1/subscribe.proto\x12\vkeytrail.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18keytrail/v1/filter.proto\x1a\x18keytrail/v1/record.proto\"\xe5\x02\n" +
+	"\x1bkeytrail/v1/subscribe.proto\x12\vkeytrail.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18keytrail/v1/filter.proto\x1a\x18keytrail/v1/record.proto\"\x84\x01\n" +
+	"\rFollowRequest\x123\n" +
+	"\x04open\x18\x01 \x01(\v2\x1d.keytrail.v1.SubscribeRequestH\x00R\x04open\x123\n" +
+	"\x06change\x18\x02 \x01(\v2\x19.keytrail.v1.ChangeFilterH\x00R\x06changeB\t\n" +
+	"\arequest\"W\n" +
+	"\fChangeFilter\x12+\n" +
+	"\x06filter\x18\x01 \x01(\v2\x13.keytrail.v1.FilterR\x06filter\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xe5\x02\n" +
 	"\x10SubscribeRequest\x12+\n" +
 	"\x06filter\x18\x01 \x01(\v2\x13.keytrail.v1.FilterR\x06filter\x12$\n" +
 	"\x03now\x18\x02 \x01(\v2\x10.keytrail.v1.NowH\x00R\x03now\x123\n" +
@@ -739,15 +1036,24 @@ const file_keytrail_v1_subscribe_proto_rawDesc = "" +
 	"\x05start\"\x05\n" +
 	"\x03Now\"\n" +
 	"\n" +
-	"\bEarliest\"\xde\x01\n" +
+	"\bEarliest\"\xe8\x02\n" +
 	"\x11SubscribeResponse\x12*\n" +
 	"\x05batch\x18\x01 \x01(\v2\x12.keytrail.v1.BatchH\x00R\x05batch\x129\n" +
 	"\n" +
 	"checkpoint\x18\x02 \x01(\v2\x17.keytrail.v1.CheckpointH\x00R\n" +
 	"checkpoint\x12$\n" +
 	"\x03gap\x18\x03 \x01(\v2\x10.keytrail.v1.GapH\x00R\x03gap\x123\n" +
-	"\bdraining\x18\x04 \x01(\v2\x15.keytrail.v1.DrainingH\x00R\bdrainingB\a\n" +
-	"\x05event\"9\n" +
+	"\bdraining\x18\x04 \x01(\v2\x15.keytrail.v1.DrainingH\x00R\bdraining\x12C\n" +
+	"\x0efilter_changed\x18\x05 \x01(\v2\x1a.keytrail.v1.FilterChangedH\x00R\rfilterChanged\x12C\n" +
+	"\x0efilter_refused\x18\x06 \x01(\v2\x1a.keytrail.v1.FilterRefusedH\x00R\rfilterRefusedB\a\n" +
+	"\x05event\"C\n" +
+	"\rFilterChanged\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"[\n" +
+	"\rFilterRefused\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05field\x18\x02 \x01(\tR\x05field\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"9\n" +
 	"\x05Batch\x120\n" +
 	"\arecords\x18\x01 \x03(\v2\x16.keytrail.v1.DeliveredR\arecords\"P\n" +
 	"\tDelivered\x12\x16\n" +
@@ -775,9 +1081,10 @@ const file_keytrail_v1_subscribe_proto_rawDesc = "" +
 	"\x12GAP_REASON_EXPIRED\x10\x01\x12\x16\n" +
 	"\x12GAP_REASON_TRIMMED\x10\x02\x12\x19\n" +
 	"\x15GAP_REASON_UNREADABLE\x10\x03\x12\x16\n" +
-	"\x12GAP_REASON_MISSING\x10\x042`\n" +
+	"\x12GAP_REASON_MISSING\x10\x042\xaa\x01\n" +
 	"\x10SubscribeService\x12L\n" +
-	"\tSubscribe\x12\x1d.keytrail.v1.SubscribeRequest\x1a\x1e.keytrail.v1.SubscribeResponse0\x01B9Z7github.com/keytrail/keytrail/gen/keytrail/v1;keytrailv1b\x06proto3"
+	"\tSubscribe\x12\x1d.keytrail.v1.SubscribeRequest\x1a\x1e.keytrail.v1.SubscribeResponse0\x01\x12H\n" +
+	"\x06Follow\x12\x1a.keytrail.v1.FollowRequest\x1a\x1e.keytrail.v1.SubscribeResponse(\x010\x01B9Z7github.com/keytrail/keytrail/gen/keytrail/v1;keytrailv1b\x06proto3"
 
 var (
 	file_keytrail_v1_subscribe_proto_rawDescOnce sync.Once
@@ -792,43 +1099,54 @@ func file_keytrail_v1_subscribe_proto_rawDescGZIP() []byte {
 }
 
 var file_keytrail_v1_subscribe_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_keytrail_v1_subscribe_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_keytrail_v1_subscribe_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_keytrail_v1_subscribe_proto_goTypes = []any{
 	(GapReason)(0),                // 0: keytrail.v1.GapReason
-	(*SubscribeRequest)(nil),      // 1: keytrail.v1.SubscribeRequest
-	(*Now)(nil),                   // 2: keytrail.v1.Now
-	(*Earliest)(nil),              // 3: keytrail.v1.Earliest
-	(*SubscribeResponse)(nil),     // 4: keytrail.v1.SubscribeResponse
-	(*Batch)(nil),                 // 5: keytrail.v1.Batch
-	(*Delivered)(nil),             // 6: keytrail.v1.Delivered
-	(*Checkpoint)(nil),            // 7: keytrail.v1.Checkpoint
-	(*Gap)(nil),                   // 8: keytrail.v1.Gap
-	(*Draining)(nil),              // 9: keytrail.v1.Draining
-	(*Filter)(nil),                // 10: keytrail.v1.Filter
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*Record)(nil),                // 13: keytrail.v1.Record
+	(*FollowRequest)(nil),         // 1: keytrail.v1.FollowRequest
+	(*ChangeFilter)(nil),          // 2: keytrail.v1.ChangeFilter
+	(*SubscribeRequest)(nil),      // 3: keytrail.v1.SubscribeRequest
+	(*Now)(nil),                   // 4: keytrail.v1.Now
+	(*Earliest)(nil),              // 5: keytrail.v1.Earliest
+	(*SubscribeResponse)(nil),     // 6: keytrail.v1.SubscribeResponse
+	(*FilterChanged)(nil),         // 7: keytrail.v1.FilterChanged
+	(*FilterRefused)(nil),         // 8: keytrail.v1.FilterRefused
+	(*Batch)(nil),                 // 9: keytrail.v1.Batch
+	(*Delivered)(nil),             // 10: keytrail.v1.Delivered
+	(*Checkpoint)(nil),            // 11: keytrail.v1.Checkpoint
+	(*Gap)(nil),                   // 12: keytrail.v1.Gap
+	(*Draining)(nil),              // 13: keytrail.v1.Draining
+	(*Filter)(nil),                // 14: keytrail.v1.Filter
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*Record)(nil),                // 17: keytrail.v1.Record
 }
 var file_keytrail_v1_subscribe_proto_depIdxs = []int32{
-	10, // 0: keytrail.v1.SubscribeRequest.filter:type_name -> keytrail.v1.Filter
-	2,  // 1: keytrail.v1.SubscribeRequest.now:type_name -> keytrail.v1.Now
-	3,  // 2: keytrail.v1.SubscribeRequest.earliest:type_name -> keytrail.v1.Earliest
-	11, // 3: keytrail.v1.SubscribeRequest.stored_time:type_name -> google.protobuf.Timestamp
-	12, // 4: keytrail.v1.SubscribeRequest.checkpoint_interval:type_name -> google.protobuf.Duration
-	5,  // 5: keytrail.v1.SubscribeResponse.batch:type_name -> keytrail.v1.Batch
-	7,  // 6: keytrail.v1.SubscribeResponse.checkpoint:type_name -> keytrail.v1.Checkpoint
-	8,  // 7: keytrail.v1.SubscribeResponse.gap:type_name -> keytrail.v1.Gap
-	9,  // 8: keytrail.v1.SubscribeResponse.draining:type_name -> keytrail.v1.Draining
-	6,  // 9: keytrail.v1.Batch.records:type_name -> keytrail.v1.Delivered
-	13, // 10: keytrail.v1.Delivered.record:type_name -> keytrail.v1.Record
-	0,  // 11: keytrail.v1.Gap.reason:type_name -> keytrail.v1.GapReason
-	1,  // 12: keytrail.v1.SubscribeService.Subscribe:input_type -> keytrail.v1.SubscribeRequest
-	4,  // 13: keytrail.v1.SubscribeService.Subscribe:output_type -> keytrail.v1.SubscribeResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	3,  // 0: keytrail.v1.FollowRequest.open:type_name -> keytrail.v1.SubscribeRequest
+	2,  // 1: keytrail.v1.FollowRequest.change:type_name -> keytrail.v1.ChangeFilter
+	14, // 2: keytrail.v1.ChangeFilter.filter:type_name -> keytrail.v1.Filter
+	14, // 3: keytrail.v1.SubscribeRequest.filter:type_name -> keytrail.v1.Filter
+	4,  // 4: keytrail.v1.SubscribeRequest.now:type_name -> keytrail.v1.Now
+	5,  // 5: keytrail.v1.SubscribeRequest.earliest:type_name -> keytrail.v1.Earliest
+	15, // 6: keytrail.v1.SubscribeRequest.stored_time:type_name -> google.protobuf.Timestamp
+	16, // 7: keytrail.v1.SubscribeRequest.checkpoint_interval:type_name -> google.protobuf.Duration
+	9,  // 8: keytrail.v1.SubscribeResponse.batch:type_name -> keytrail.v1.Batch
+	11, // 9: keytrail.v1.SubscribeResponse.checkpoint:type_name -> keytrail.v1.Checkpoint
+	12, // 10: keytrail.v1.SubscribeResponse.gap:type_name -> keytrail.v1.Gap
+	13, // 11: keytrail.v1.SubscribeResponse.draining:type_name -> keytrail.v1.Draining
+	7,  // 12: keytrail.v1.SubscribeResponse.filter_changed:type_name -> keytrail.v1.FilterChanged
+	8,  // 13: keytrail.v1.SubscribeResponse.filter_refused:type_name -> keytrail.v1.FilterRefused
+	10, // 14: keytrail.v1.Batch.records:type_name -> keytrail.v1.Delivered
+	17, // 15: keytrail.v1.Delivered.record:type_name -> keytrail.v1.Record
+	0,  // 16: keytrail.v1.Gap.reason:type_name -> keytrail.v1.GapReason
+	3,  // 17: keytrail.v1.SubscribeService.Subscribe:input_type -> keytrail.v1.SubscribeRequest
+	1,  // 18: keytrail.v1.SubscribeService.Follow:input_type -> keytrail.v1.FollowRequest
+	6,  // 19: keytrail.v1.SubscribeService.Subscribe:output_type -> keytrail.v1.SubscribeResponse
+	6,  // 20: keytrail.v1.SubscribeService.Follow:output_type -> keytrail.v1.SubscribeResponse
+	19, // [19:21] is the sub-list for method output_type
+	17, // [17:19] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_keytrail_v1_subscribe_proto_init() }
@@ -839,25 +1157,31 @@ func file_keytrail_v1_subscribe_proto_init() {
 	file_keytrail_v1_filter_proto_init()
 	file_keytrail_v1_record_proto_init()
 	file_keytrail_v1_subscribe_proto_msgTypes[0].OneofWrappers = []any{
+		(*FollowRequest_Open)(nil),
+		(*FollowRequest_Change)(nil),
+	}
+	file_keytrail_v1_subscribe_proto_msgTypes[2].OneofWrappers = []any{
 		(*SubscribeRequest_Now)(nil),
 		(*SubscribeRequest_Earliest)(nil),
 		(*SubscribeRequest_StoredTime)(nil),
 		(*SubscribeRequest_Cursor)(nil),
 	}
-	file_keytrail_v1_subscribe_proto_msgTypes[3].OneofWrappers = []any{
+	file_keytrail_v1_subscribe_proto_msgTypes[5].OneofWrappers = []any{
 		(*SubscribeResponse_Batch)(nil),
 		(*SubscribeResponse_Checkpoint)(nil),
 		(*SubscribeResponse_Gap)(nil),
 		(*SubscribeResponse_Draining)(nil),
+		(*SubscribeResponse_FilterChanged)(nil),
+		(*SubscribeResponse_FilterRefused)(nil),
 	}
-	file_keytrail_v1_subscribe_proto_msgTypes[7].OneofWrappers = []any{}
+	file_keytrail_v1_subscribe_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keytrail_v1_subscribe_proto_rawDesc), len(file_keytrail_v1_subscribe_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

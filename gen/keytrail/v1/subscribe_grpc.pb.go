@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	SubscribeService_Subscribe_FullMethodName = "/keytrail.v1.SubscribeService/Subscribe"
+	SubscribeService_Follow_FullMethodName    = "/keytrail.v1.SubscribeService/Follow"
 )
 
 // SubscribeServiceClient is the client API for SubscribeService service.
@@ -50,7 +51,21 @@ type SubscribeServiceClient interface {
 	//   - RESOURCE_EXHAUSTED: too many streams. Try later, or another bus.
 	//   - UNAVAILABLE: the bus is going away or its log is. Subscribe again from the last
 	//     cursor, at any bus of this log.
+	//
+	// buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
+	// Follow is Subscribe with a filter that can be changed on the way, without
+	// losing the place. The first request opens the stream and has `open`; each
+	// later one has `change`. The answer to a change comes in its place in the
+	// stream: a FilterChanged between the records that the filter before chose
+	// and those that the new one does, or a FilterRefused. The stream goes on when
+	// the client has no more changes and half-closes. Errors are Subscribe's, and
+	// INVALID_ARGUMENT for a request out of turn.
+	//
+	// Both calls answer with the same messages, so that a client reads both alike.
+	// buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+	// buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+	Follow(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FollowRequest, SubscribeResponse], error)
 }
 
 type subscribeServiceClient struct {
@@ -80,6 +95,19 @@ func (c *subscribeServiceClient) Subscribe(ctx context.Context, in *SubscribeReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SubscribeService_SubscribeClient = grpc.ServerStreamingClient[SubscribeResponse]
 
+func (c *subscribeServiceClient) Follow(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FollowRequest, SubscribeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SubscribeService_ServiceDesc.Streams[1], SubscribeService_Follow_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FollowRequest, SubscribeResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SubscribeService_FollowClient = grpc.BidiStreamingClient[FollowRequest, SubscribeResponse]
+
 // SubscribeServiceServer is the server API for SubscribeService service.
 // All implementations must embed UnimplementedSubscribeServiceServer
 // for forward compatibility.
@@ -106,7 +134,21 @@ type SubscribeServiceServer interface {
 	//   - RESOURCE_EXHAUSTED: too many streams. Try later, or another bus.
 	//   - UNAVAILABLE: the bus is going away or its log is. Subscribe again from the last
 	//     cursor, at any bus of this log.
+	//
+	// buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
+	// Follow is Subscribe with a filter that can be changed on the way, without
+	// losing the place. The first request opens the stream and has `open`; each
+	// later one has `change`. The answer to a change comes in its place in the
+	// stream: a FilterChanged between the records that the filter before chose
+	// and those that the new one does, or a FilterRefused. The stream goes on when
+	// the client has no more changes and half-closes. Errors are Subscribe's, and
+	// INVALID_ARGUMENT for a request out of turn.
+	//
+	// Both calls answer with the same messages, so that a client reads both alike.
+	// buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+	// buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+	Follow(grpc.BidiStreamingServer[FollowRequest, SubscribeResponse]) error
 	mustEmbedUnimplementedSubscribeServiceServer()
 }
 
@@ -119,6 +161,9 @@ type UnimplementedSubscribeServiceServer struct{}
 
 func (UnimplementedSubscribeServiceServer) Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
+}
+func (UnimplementedSubscribeServiceServer) Follow(grpc.BidiStreamingServer[FollowRequest, SubscribeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Follow not implemented")
 }
 func (UnimplementedSubscribeServiceServer) mustEmbedUnimplementedSubscribeServiceServer() {}
 func (UnimplementedSubscribeServiceServer) testEmbeddedByValue()                          {}
@@ -152,6 +197,13 @@ func _SubscribeService_Subscribe_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SubscribeService_SubscribeServer = grpc.ServerStreamingServer[SubscribeResponse]
 
+func _SubscribeService_Follow_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SubscribeServiceServer).Follow(&grpc.GenericServerStream[FollowRequest, SubscribeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SubscribeService_FollowServer = grpc.BidiStreamingServer[FollowRequest, SubscribeResponse]
+
 // SubscribeService_ServiceDesc is the grpc.ServiceDesc for SubscribeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -164,6 +216,12 @@ var SubscribeService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Subscribe",
 			Handler:       _SubscribeService_Subscribe_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Follow",
+			Handler:       _SubscribeService_Follow_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "keytrail/v1/subscribe.proto",
