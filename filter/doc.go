@@ -1,54 +1,111 @@
-// Package filter decides which subscribers want a record.
+// Package filter decides which subscribers want a record, and says why.
 //
-// [Compile] checks a filter of the wire contract and compiles it once for each
-// subscription; [Filter.Match] tells whether it wants a record; an [Index]
-// finds, among many filters, those that do.
+// [Compile] checks a filter of the wire contract and compiles it once;
+// [Filter.Match] tells whether it wants a record; an [Index] finds, among many
+// filters, those that do. This page is the specification of the language.
 //
-// # Meaning
+// # The model
 //
-// A filter chooses the records that any selector of include matches, less
-// those that any selector of exclude matches. Without include, that is all
-// records less the excluded; without both, all records.
+// A filter is made of conditions, joined by and, or and not. A condition is a
+// field, an operator and values, and holds for a record when it holds for any
+// of the values that the field has there and any of its own values.
 //
-// A selector matches a record when each of its fields that is set holds, and a
-// field holds when any of its values does:
+// One rule for fields that a record does not have: a condition on them does
+// not hold. A negated condition is the opposite of the condition, so it holds
+// then. To say otherwise there is "exists". A member that is null is there, for
+// "is null" alone; it has no value.
 //
-//   - keys: the record names a key that the value stands for. A value with a
-//     ":" is compared with the whole key ARN, any other with the key ID, the
-//     part after "key/". Wildcard. So "mrk-1f2e" follows a multi-Region key in
-//     all its Regions, and "*" chooses the records that name any key at all.
-//   - event_names: the operation. Wildcard.
-//   - accounts, regions: the recipient account and the Region that served the
-//     call, as a whole. A record without one has the empty string there, which
-//     no value equals.
-//   - read_only: whether the call changed nothing. A record that doesn't say
-//     so is a change.
-//   - outcomes: SUCCESS is a record without an error code, FAILURE one with,
-//     and DENIED one whose error code says that access was refused, by
-//     [record.Header.Denied].
+// The selectors of the contract, the text form, CEL, Amazon EventBridge event
+// patterns, CloudTrail advanced event selectors and the flags of the command
+// line are all translated to this model, and joined by and. Where a dialect
+// means something else by the same words, it is translated so that it means
+// what it means there.
 //
-// In a wildcard value, "*" stands for any run of bytes, the empty run and ":"
-// and "/" included. Nothing else is special, and nothing escapes a "*".
-// Comparisons are by byte and respect case.
+// # The text form
+//
+//	event in (Decrypt, GenerateDataKey*) and outcome = failure and not principal ~ "*/ops-*"
+//
+// "and" binds tighter than "or", "not" tighter than both; parentheses group.
+// Keywords and names of fields respect case. White space, line breaks included,
+// separates words, and "#" begins a comment that ends with the line.
+//
+//	field = v            is v; numbers compare as numbers, true and false as such
+//	field != v           not field = v
+//	field in (v, w)      is any of them; "not in" is the opposite
+//	field ~ v            is v, in which * stands for any run of bytes; ~ (v, w)
+//	field !~ v           not field ~ v
+//	field ^= v           starts with v; ^= (v, w): with any of them
+//	field $= v           ends with v
+//	field *= v           contains v
+//	field matches v      matches the regular expression v (RE2), anywhere in the value
+//	field cidr v         is an IP address in the block v: 10.0.0.0/8
+//	field < v            is a number less than v; also <=, >, >=
+//	exists field         the field is there and not null
+//	field is null        the field is there and null; "is not null" is the opposite
+//	list[] (…)           some element satisfies what is in the parentheses, where
+//	                     fields are members of that element
+//	cel("…")             the CEL expression is true
+//	true, false          every record, no record
+//
+// Values are words or quoted. A word is made of letters, digits and the
+// characters _ - . : / * + @ %; in a word after = and in, * is a wildcard. In
+// double quotes, as in JSON, every character stands for itself: "a*" after = is
+// the text a*. A list after any operator means any of its values.
+//
+// # Fields
+//
+// A path names a member as CloudTrail spells it: userIdentity.arn. A name with
+// other characters than letters, digits, _ and - is quoted:
+// requestParameters.encryptionContext["aws:s3:arn"]. [] stands for any element
+// of a list: resources[].ARN; what is not a list counts as its only element,
+// and lists within lists are opened. json(path) is the document inside a string
+// (or the object, where the record holds one):
+// json(requestParameters.policy).Statement[].Principal. A path that ends at a
+// list without [] looks at its elements all the same.
+//
+// Values compare as text: a string as it is, a number as a number, a boolean as
+// true or false, so that a quoted "true" and true are the same. Objects have no
+// value; they only exist. string(path), number(path) and boolean(path) look at
+// values of that JSON type alone. nocase(path) compares without regard to case.
+// accountOf(path) is the account in an ARN.
+//
+// The first name of a path must be a member of CloudTrail's records; write
+// ["name"] for one that this version does not know. Short names: event is
+// eventName, account is recipientAccountId, region is awsRegion.
+//
+// Named fields:
+//
+//   - outcome: "success" for a record without an error code; "failure" for one
+//     with; "denied" as well if the error code says that access was refused.
+//   - key: the keys and aliases in the record's resources. A value with a ":" is
+//     compared with the ARNs, any other with the key IDs and with the names of
+//     aliases ("alias/payroll").
+//   - principal: the caller: userIdentity.arn, the ARN of the role whose session
+//     it is, and the service that called on its behalf.
+//   - crossAccount: true if the caller's account is known and another than the
+//     account that the record is for.
+//   - class: cryptographic, management, read or internal, by the operation; an
+//     operation that this version does not know has none.
+//   - sourceIP: sourceIPAddress where it is an address, and no host name.
+//   - readOnly: true or false; a record that does not say is a change.
 //
 // # Limits
 //
-// Strings have 1 to [MaxValueBytes] bytes. A filter has at most [MaxValues]
-// values, all strings and outcomes counted and each read_only as one, so that
-// the limit bounds the selectors too. A selector without fields is an error,
-// as are an outcome that is not one and a field that this bus does not know: to
-// ignore it in exclude would be to withhold records that somebody asked for.
+// A filter has at most [MaxBytes] encoded, [MaxValues] values (a condition
+// without counts as one) of at most [MaxValueBytes] each, and is nested at most
+// [MaxDepth] deep. A regular expression has at most [MaxRegexpBytes], and looks
+// at no more than 16 KiB of a record's values: what is beyond does not match.
 //
 // # Cost and concurrency
 //
-// Matching allocates nothing and takes time in proportion to the filter and
-// the record, whatever the wildcards. A Filter never changes and may be used
-// by any number of goroutines.
+// Matching takes time in proportion to the filter and the record, whatever they
+// are, and allocates nothing where nothing matches. A Filter never changes and
+// may be used by any number of goroutines; a [record.View] is for one.
 //
 // Any number of goroutines may use an Index. Match takes no lock and sees an
 // index as one Add or Remove left it, never in between; once Add or Remove has
-// returned, each later Match sees it. Equal filters are tried once for all their
-// IDs, and filters that include only keys named without wildcard are found by
-// the record's keys, so that their number costs a record of another key
-// nothing. All others are tried one by one.
+// returned, each later Match sees it. Filters are found by the value, or the
+// beginning of a value, that promises to be rarest among those that every match
+// must have; those that have none are tried for each record of the operations
+// that they can match. Equal filters are tried once for all their owners.
 package filter

@@ -1,0 +1,282 @@
+package filter
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"unicode"
+
+	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+)
+
+// Limits of regular expressions. A match takes time in proportion to the
+// expression and to what it is matched against, so both are bounded.
+const (
+	// MaxRegexpBytes is how long a regular expression may be.
+	MaxRegexpBytes = 512
+
+	// maxRegexpSize bounds a compiled expression, in instructions: x{100}
+	// is short and has a hundred.
+	maxRegexpSize = 500
+
+	// maxRegexpInput is how many bytes of a record's values the expressions of
+	// one condition are matched against. A value beyond does not match.
+	maxRegexpInput = 16 << 10
+)
+
+// matcher is the values of a condition, ready to compare.
+type matcher struct {
+	exact    []string // sorted
+	numbers  []number // those of exact that are numbers
+	parts    []string // to begin with, end with, or contain
+	globs    []string
+	regexps  []*regexp.Regexp
+	networks []netip.Prefix
+}
+
+// newMatcher prepares values for op. The error says what is wrong with the
+// first faulty value, and which that is.
+func newMatcher(op keytrailv1.Operator, values []string, nocase bool) (m matcher, faulty int, err error) {
+	for i, v := range values {
+		if nocase && op != keytrailv1.Operator_OPERATOR_MATCHES {
+			v = fold(v)
+		}
+		switch op {
+		case keytrailv1.Operator_OPERATOR_EQUALS:
+			m.addExact(v)
+		case keytrailv1.Operator_OPERATOR_WILDCARD:
+			if strings.Contains(v, "*") {
+				m.globs = append(m.globs, v)
+			} else {
+				m.addExact(v)
+			}
+		case keytrailv1.Operator_OPERATOR_STARTS_WITH, keytrailv1.Operator_OPERATOR_ENDS_WITH, keytrailv1.Operator_OPERATOR_CONTAINS:
+			m.parts = append(m.parts, v)
+		case keytrailv1.Operator_OPERATOR_MATCHES:
+			re, err := compileRegexp(v, nocase)
+			if err != nil {
+				return m, i, err
+			}
+			m.regexps = append(m.regexps, re)
+		case keytrailv1.Operator_OPERATOR_CIDR:
+			n, err := parseNetwork(v)
+			if err != nil {
+				return m, i, err
+			}
+			m.networks = append(m.networks, n)
+		default: // an order
+			n, ok := parseNumber(v)
+			if !ok {
+				return m, i, fmt.Errorf("%q is not a number; write one such as 7 or 0.5", v)
+			}
+			m.numbers = append(m.numbers, n)
+		}
+	}
+	slices.Sort(m.exact)
+	return m, 0, nil
+}
+
+func (m *matcher) addExact(v string) {
+	m.exact = append(m.exact, v)
+	if n, ok := parseNumber(v); ok {
+		m.numbers = append(m.numbers, n)
+	}
+}
+
+func compileRegexp(text string, nocase bool) (*regexp.Regexp, error) {
+	if len(text) > MaxRegexpBytes {
+		return nil, fmt.Errorf("the regular expression has %d bytes; use at most %d", len(text), MaxRegexpBytes)
+	}
+	if nocase {
+		text = "(?i:" + text + ")"
+	}
+	re, err := regexp.Compile(text)
+	if err != nil {
+		if e, ok := err.(*syntax.Error); ok {
+			return nil, fmt.Errorf("the regular expression is faulty: %s: %q", e.Code, e.Expr)
+		}
+		return nil, fmt.Errorf("the regular expression is faulty: %w", err)
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return nil, fmt.Errorf("the regular expression is faulty: %w", err)
+	}
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, fmt.Errorf("the regular expression is faulty: %w", err)
+	}
+	if len(prog.Inst) > maxRegexpSize {
+		return nil, fmt.Errorf("the regular expression is too large once compiled: %d instructions, at most %d; repeat less", len(prog.Inst), maxRegexpSize)
+	}
+	return re, nil
+}
+
+// parseNetwork reads a CIDR block, or an address as a block of one.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("%q is no CIDR block; write one such as 10.0.0.0/8 or 2001:db8::/32, or an address", s)
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}
+
+// matchText compares a text. spent counts what regular expressions have looked
+// at in this record.
+func (m *matcher) matchText(op keytrailv1.Operator, s string, spent *int) bool {
+	switch op {
+	case keytrailv1.Operator_OPERATOR_EQUALS, keytrailv1.Operator_OPERATOR_WILDCARD:
+		if m.hasExact(s) {
+			return true
+		}
+		for _, g := range m.globs {
+			if matchGlob(g, s) {
+				return true
+			}
+		}
+	case keytrailv1.Operator_OPERATOR_STARTS_WITH:
+		for _, p := range m.parts {
+			if strings.HasPrefix(s, p) {
+				return true
+			}
+		}
+	case keytrailv1.Operator_OPERATOR_ENDS_WITH:
+		for _, p := range m.parts {
+			if strings.HasSuffix(s, p) {
+				return true
+			}
+		}
+	case keytrailv1.Operator_OPERATOR_CONTAINS:
+		for _, p := range m.parts {
+			if strings.Contains(s, p) {
+				return true
+			}
+		}
+	case keytrailv1.Operator_OPERATOR_MATCHES:
+		for _, re := range m.regexps {
+			if *spent += len(s); *spent > maxRegexpInput {
+				return false
+			}
+			if re.MatchString(s) {
+				return true
+			}
+		}
+	case keytrailv1.Operator_OPERATOR_CIDR:
+		if s == "" || s[0] > 'f' {
+			return false
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return false
+		}
+		a = a.Unmap()
+		for _, n := range m.networks {
+			if n.Contains(a) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasExact reports whether s is one of the exact values.
+func (m *matcher) hasExact(s string) bool {
+	if len(m.exact) <= 8 {
+		for _, e := range m.exact {
+			if e == s {
+				return true
+			}
+		}
+		return false
+	}
+	_, ok := slices.BinarySearch(m.exact, s)
+	return ok
+}
+
+// matchNumber compares a JSON number, which text says in JSON.
+func (m *matcher) matchNumber(op keytrailv1.Operator, text string, spent *int) bool {
+	switch op {
+	case keytrailv1.Operator_OPERATOR_EQUALS, keytrailv1.Operator_OPERATOR_WILDCARD:
+		if m.matchText(op, text, spent) {
+			return true
+		}
+		if len(m.numbers) == 0 {
+			return false
+		}
+		n, ok := parseNumber(text)
+		return ok && slices.ContainsFunc(m.numbers, func(v number) bool { return n.compare(v) == 0 })
+	case keytrailv1.Operator_OPERATOR_LESS, keytrailv1.Operator_OPERATOR_LESS_OR_EQUAL,
+		keytrailv1.Operator_OPERATOR_GREATER, keytrailv1.Operator_OPERATOR_GREATER_OR_EQUAL:
+		n, ok := parseNumber(text)
+		return ok && slices.ContainsFunc(m.numbers, func(v number) bool { return ordered(op, n.compare(v)) })
+	}
+	return m.matchText(op, text, spent)
+}
+
+// ordered reports whether op holds for two numbers that compare as c.
+func ordered(op keytrailv1.Operator, c int) bool {
+	switch op {
+	case keytrailv1.Operator_OPERATOR_LESS:
+		return c < 0
+	case keytrailv1.Operator_OPERATOR_LESS_OR_EQUAL:
+		return c <= 0
+	case keytrailv1.Operator_OPERATOR_GREATER:
+		return c > 0
+	}
+	return c >= 0
+}
+
+// matchGlob reports whether s is pattern with each "*" replaced by some run of
+// bytes. Each part between two stars takes the first place where it fits: a
+// later one would leave less room for the parts after it, so there is no need
+// ever to go back.
+func matchGlob(pattern, s string) bool {
+	part, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return s == pattern
+	}
+	s, ok := strings.CutPrefix(s, part)
+	if !ok {
+		return false
+	}
+	for {
+		part, rest, star = strings.Cut(rest, "*")
+		if !star {
+			return strings.HasSuffix(s, part)
+		}
+		if _, s, ok = strings.Cut(s, part); !ok {
+			return false
+		}
+	}
+}
+
+// fold makes strings equal that differ only in case: each character becomes
+// the least of those that it folds with.
+func fold(s string) string {
+	for i := range len(s) {
+		if c := s[i]; 'a' <= c && c <= 'z' || c >= 0x80 {
+			return strings.Map(foldRune, s)
+		}
+	}
+	return s
+}
+
+func foldRune(r rune) rune {
+	if 'a' <= r && r <= 'z' && r != 'k' && r != 's' {
+		return r - ('a' - 'A')
+	}
+	least := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		least = min(least, f)
+	}
+	return least
+}
