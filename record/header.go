@@ -250,9 +250,12 @@ func (k *keySet) add(keys []string, arn string) []string {
 func (h *Header) Failed() bool { return h.ErrorCode != "" }
 
 // Denied reports whether the call failed because access was refused.
-func (h *Header) Denied() bool {
+func (h *Header) Denied() bool { return Denied(h.ErrorCode) }
+
+// Denied reports whether an error code says that access was refused.
+func Denied(errorCode string) bool {
 	// EC2 and the services built like it write "Client." before their codes.
-	switch strings.TrimPrefix(h.ErrorCode, "Client.") {
+	switch strings.TrimPrefix(errorCode, "Client.") {
 	case "AccessDenied", "AccessDeniedException",
 		"UnauthorizedOperation", "UnauthorizedException", "UnauthorizedAccess", "Unauthorized",
 		"NotAuthorized", "NotAuthorizedException", "AuthorizationError", "AuthorizationErrorException",
