@@ -175,15 +175,19 @@ func (w *walk) named(v *record.View) bool {
 		return false
 	}
 	for _, s := range texts {
-		if w.test.of.name == fieldKey && !strings.HasPrefix(s, "arn:") {
-			if w.test.ids.matchText(w.test.op, w.fold(s), &w.spent) {
-				return true
-			}
-		} else if w.compare(s) {
+		if w.namedText(s) {
 			return true
 		}
 	}
 	return false
+}
+
+// namedText compares one value of a named field.
+func (w *walk) namedText(s string) bool {
+	if w.test.of.name == fieldKey && !strings.HasPrefix(s, "arn:") {
+		return w.test.ids.matchText(w.test.op, w.fold(s), &w.spent)
+	}
+	return w.compare(s)
 }
 
 // anyElement reports whether holds does for any element of the lists that p
