@@ -58,7 +58,8 @@
 // other characters than letters, digits, _ and - is quoted:
 // requestParameters.encryptionContext["aws:s3:arn"]. [] stands for any element
 // of a list: resources[].ARN; what is not a list counts as its only element,
-// and lists within lists are opened. json(path) is the document inside a string
+// and lists within lists are opened. [] alone is the element itself, where
+// conditions are on one: tags[] (string([]) ^= "a" and [] != "ab"). json(path) is the document inside a string
 // (or the object, where the record holds one):
 // json(requestParameters.policy).Statement[].Principal. A path that ends at a
 // list without [] looks at its elements all the same.
