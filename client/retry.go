@@ -13,7 +13,9 @@ import (
 
 const (
 	minBackoff = 100 * time.Millisecond
-	maxBackoff = 5 * time.Second
+	// maxBackoff is less than a caller who waits for a result may have, such as
+	// a proxied call: once the bus is back there is another attempt in that time.
+	maxBackoff = 2 * time.Second
 )
 
 // backoff spaces attempts: each wait is twice the one before, between
@@ -26,7 +28,7 @@ type backoff struct {
 
 func (b *backoff) next() time.Duration {
 	d := maxBackoff
-	if b.failures < 6 { // 100 ms << 6 is past maxBackoff
+	if b.failures < 5 { // 100 ms << 5 is past maxBackoff
 		d = min(minBackoff<<b.failures, maxBackoff)
 	}
 	b.failures++

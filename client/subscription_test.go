@@ -360,7 +360,7 @@ func TestSubscriptionBacksOff(t *testing.T) {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if n := b.streams - before; n < 10 || n > 35 {
+		if n := b.streams - before; n < 20 || n > 70 {
 			t.Errorf("%d streams in a minute", n)
 		}
 	})

@@ -114,7 +114,7 @@ func (s *Subscription) readLog(ctx context.Context, next eventlog.Position) ([]*
 // takeMessage queues what matches of a message that was read from the log. It
 // returns false when the queue is full; then the rest is read again.
 func (s *Subscription) takeMessage(m *eventlog.Batch) bool {
-	b, considered := frameBatch(s.hub.log.Incarnation(), m, s.next, s.opt.Filter.Match)
+	b, considered := frameBatch(s.hub.log.Incarnation(), m, s.next, s.current.filter.Match)
 	if b.gap != nil {
 		s.queueGap(b.gap)
 		return true
@@ -146,7 +146,7 @@ func (s *Subscription) takeBatch(b *batch) bool {
 		if f.before.Compare(s.next) < 0 {
 			continue
 		}
-		if s.opt.Filter.Match(&f.header) {
+		if s.current.filter.Match(&f.header) {
 			e := entry{frame: f}
 			e.cost = s.costOf(e, b)
 			if len(s.queue) > 0 && s.queued+e.cost > s.hub.cfg.QueueBytes {

@@ -12,6 +12,8 @@
 //  4. Resumable: a subscription that starts after the position of the last event delivered goes on as if nothing had happened.
 //  5. Bookmarked: a checkpoint never overtakes a record that it covers.
 //  6. Exact: a gap names the first and the last position that is missing.
+//  7. Changeable: the event that tells of another filter is where that filter begins to hold. Changes without end
+//     keep no record from a subscription.
 //
 // # Slow subscribers
 //
@@ -23,5 +25,6 @@
 //
 // # Concurrency
 //
-// The hub owns one goroutine, which Close waits for. A [Subscription] is used by one goroutine at a time, and starts none.
+// The hub owns one goroutine, which Close waits for. A [Subscription] is used by one goroutine at a time, save for
+// SetFilter, and starts none. Filters enter and leave the hub's index while it goes on.
 package fanout

@@ -131,6 +131,8 @@ type follower struct {
 	gaps []*fanout.Gap
 	pos  eventlog.Position
 	last *fanout.Checkpoint
+
+	filters filters
 }
 
 func follow(tb testing.TB, s *fanout.Subscription) *follower { return &follower{tb: tb, sub: s} }
@@ -159,6 +161,9 @@ func (f *follower) note(ev fanout.Event) {
 	}
 	if ev.Gap != nil {
 		f.gaps = append(f.gaps, ev.Gap)
+	}
+	if ev.FilterChanged != nil {
+		f.filters.told(f.tb, ev)
 	}
 	if ev.Checkpoint != nil {
 		f.last = ev.Checkpoint

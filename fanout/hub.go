@@ -88,14 +88,17 @@ type Hub struct {
 	readers chan struct{} // a slot for each subscription that reads the log
 	metrics *metrics
 
-	mu       sync.Mutex                  // guards what follows
-	head     eventlog.Position           // everything before it was pumped
-	pumped   uint64                      // records pumped since the start
-	history  []*batch                    // the newest batches, without a hole, up to head
-	held     int                         // bytes of history
-	subs     map[*Subscription]struct{}  //
-	index    filter.Index[*Subscription] // of subs; matched under mu
-	awaiting map[*Subscription]struct{}  // those that wait for head to move
+	// index finds the subscriptions that want a record. It is matched under mu
+	// and changed without, for that takes longer than the hub may stand still.
+	index filter.Index[*interest]
+
+	mu       sync.Mutex                 // guards what follows
+	head     eventlog.Position          // everything before it was pumped
+	pumped   uint64                     // records pumped since the start
+	history  []*batch                   // the newest batches, without a hole, up to head
+	held     int                        // bytes of history
+	subs     map[*Subscription]struct{} //
+	awaiting map[*Subscription]struct{} // those that wait for head to move
 	draining bool
 
 	stop context.CancelFunc
@@ -261,8 +264,8 @@ func (h *Hub) feedLocked(b *batch) {
 	}
 	for i := range b.frames {
 		f := &b.frames[i]
-		h.index.Match(&f.header, func(s *Subscription) {
-			s.offer(entry{frame: f}, b, f.before, b.before+uint64(i))
+		h.index.Match(&f.header, func(in *interest) {
+			in.wants(entry{frame: f}, b, f.before, b.before+uint64(i))
 		})
 	}
 }

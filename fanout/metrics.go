@@ -6,8 +6,8 @@ import (
 )
 
 type metrics struct {
-	records, delivered, fellBehind, gaps prometheus.Counter
-	subscriptions, behind, head          prometheus.GaugeFunc
+	records, delivered, fellBehind, gaps, changes prometheus.Counter
+	subscriptions, behind, head                   prometheus.GaugeFunc
 }
 
 func newMetrics(h *Hub) *metrics {
@@ -26,6 +26,7 @@ func newMetrics(h *Hub) *metrics {
 		delivered:  counter("delivered_total", "Records handed to subscriptions."),
 		fellBehind: counter("fell_behind_total", "How often a subscription's queue was full, so that it went on from memory or the log."),
 		gaps:       counter("gaps_total", "Ranges of the log that could not be delivered, counted for each reader that met one."),
+		changes:    counter("filter_changes_total", "Changes of a subscription's filter that took effect."),
 		subscriptions: gauge("subscriptions", "Open subscriptions.", func() float64 {
 			return float64(len(h.subs))
 		}),
@@ -47,5 +48,5 @@ func newMetrics(h *Hub) *metrics {
 }
 
 func (m *metrics) all() meter.Set {
-	return meter.Set{m.records, m.delivered, m.fellBehind, m.gaps, m.subscriptions, m.behind, m.head}
+	return meter.Set{m.records, m.delivered, m.fellBehind, m.gaps, m.changes, m.subscriptions, m.behind, m.head}
 }

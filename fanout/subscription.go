@@ -48,13 +48,15 @@ type Options struct {
 	AllowGap bool
 }
 
-// Event is what Next returns: one of records, a checkpoint, a gap, or the end.
+// Event is what Next returns: one of records, a checkpoint, a gap, a change of
+// the filter, or the end.
 type Event struct {
 	// Frames are records that matched, in order.
 	Frames []*Frame
 
-	Checkpoint *Checkpoint
-	Gap        *Gap
+	Checkpoint    *Checkpoint
+	Gap           *Gap
+	FilterChanged *FilterChanged
 
 	// Draining is set when the hub ends the subscription: go on from Position.
 	Draining bool
@@ -82,8 +84,8 @@ const (
 
 // Subscription is one subscriber's place in the log.
 type Subscription struct {
-	hub *Hub
-	opt Options
+	hub      *Hub
+	interval time.Duration // between checkpoints
 
 	// target is where the log ended when the subscription began: it is not at the
 	// head before that.
@@ -97,12 +99,15 @@ type Subscription struct {
 	matched  uint64
 	due      bool // a checkpoint is due
 	ended    bool
+	turn     turn
 
 	mu       sync.Mutex // guards what follows
 	queue    []entry
 	queued   int    // bytes that queue keeps
 	charged  uint64 // the batch that was charged last
 	draining bool
+	wanted   *change   // the filter that was asked for last; nil once it is taken
+	current  *interest // nil once the subscription is closed; changed by Next alone, with the hub's mu held too
 
 	// A subscription is live or behind. While it is live, everything before the hub's head is queued or did
 	// not match. While it is behind, that holds for everything before next, and
@@ -115,11 +120,13 @@ type Subscription struct {
 	considered, joined uint64
 }
 
-// entry is an element of a queue: a frame or a gap.
+// entry is an element of a queue: a frame, a gap or a change.
 type entry struct {
-	frame *Frame
-	gap   *Gap
-	cost  int // what it counts in queued
+	frame   *Frame
+	gap     *Gap
+	changed *FilterChanged
+	at      eventlog.Position // of changed
+	cost    int               // what it counts in queued
 }
 
 // costOf is what a queue pays for an entry of b: a frame keeps the memory of its whole batch, so the first one
@@ -176,7 +183,7 @@ func (h *Hub) Subscribe(ctx context.Context, opt Options) (*Subscription, error)
 	}
 	s := &Subscription{
 		hub:      h,
-		opt:      opt,
+		interval: opt.CheckpointInterval,
 		target:   info.Head,
 		wake:     make(chan struct{}, 1),
 		timer:    time.NewTimer(opt.CheckpointInterval),
@@ -184,29 +191,53 @@ func (h *Hub) Subscribe(ctx context.Context, opt Options) (*Subscription, error)
 		behind:   true,
 		next:     pos,
 	}
+	s.current = &interest{s, opt.Filter}
 	if gap != nil {
 		s.queueGap(gap)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.draining {
+	// In the index early: the hub passes it over until it has joined.
+	h.index.Add(s.current, opt.Filter)
+	if !h.enter(s) {
+		h.index.Remove(s.current)
 		s.timer.Stop()
 		return nil, ErrClosed
 	}
-	h.subs[s] = struct{}{}
-	h.index.Add(s, opt.Filter)
 	return s, nil
 }
 
-// Close ends the subscription.
+// enter makes s one of the hub's subscriptions, unless it is draining.
+func (h *Hub) enter(s *Subscription) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining {
+		return false
+	}
+	h.subs[s] = struct{}{}
+	return true
+}
+
+// Close ends the subscription: Next returns [ErrClosed].
 func (s *Subscription) Close() {
+	s.ended = true
 	s.timer.Stop()
+	if in := s.leave(); in != nil {
+		s.hub.index.Remove(in)
+	}
+}
+
+// leave takes s out of the hub's subscriptions, and returns what is left of it
+// in the index: nothing when it has left before.
+func (s *Subscription) leave() *interest {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.subs, s)
 	delete(h.awaiting, s)
-	h.index.Remove(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := s.current
+	s.current = nil
+	return in
 }
 
 // Next returns the next event. It waits for one until ctx ends. After an event
@@ -219,10 +250,14 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 		if err := ctx.Err(); err != nil {
 			return Event{}, err
 		}
+		s.takeChange()
 		ev, behind, ok := s.take()
-		switch {
-		case ok:
+		if ok {
+			s.tookTurn(&ev)
 			return ev, nil
+		}
+		again := s.looked()
+		switch {
 		case behind:
 			if err := s.catchUp(ctx); err != nil {
 				return Event{}, err
@@ -242,6 +277,8 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 			if ev, ok := s.checkpoint(); ok {
 				return ev, nil
 			}
+			continue
+		case again:
 			continue
 		}
 		select {
@@ -266,8 +303,10 @@ func (s *Subscription) take() (ev Event, behind, ok bool) {
 		return Event{}, s.behind, false
 	}
 	n, bytes := 0, 0
-	if gap := s.queue[0].gap; gap != nil {
-		ev, n = Event{Gap: gap, Position: gap.To}, 1
+	if first := &s.queue[0]; first.gap != nil {
+		ev, n = Event{Gap: first.gap, Position: first.gap.To}, 1
+	} else if first.changed != nil {
+		ev, n = Event{FilterChanged: first.changed, Position: first.at}, 1
 	} else {
 		for n < len(s.queue) && n < eventFrames && bytes < eventBytes && s.queue[n].frame != nil {
 			bytes += len(s.queue[n].frame.Encoded)
@@ -296,7 +335,7 @@ func (s *Subscription) take() (ev Event, behind, ok bool) {
 // delivered notes that an event was returned, which puts off the checkpoint.
 func (s *Subscription) delivered(pos eventlog.Position) {
 	s.position = pos
-	s.timer.Reset(s.opt.CheckpointInterval)
+	s.timer.Reset(s.interval)
 }
 
 // checkpoint returns one, unless something was queued meanwhile: that comes
@@ -320,12 +359,26 @@ func (s *Subscription) checkpoint() (Event, bool) {
 	return ev, true
 }
 
+// wants is offer for what an interest matched, which counts if it is current.
+func (in *interest) wants(e entry, b *batch, before eventlog.Position, pumped uint64) {
+	s := in.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == in {
+		s.offerLocked(e, b, before, pumped)
+	}
+}
+
 // offer queues e, which is the next of a live subscription; the hub calls it,
 // with its mu held. It never blocks: with a full queue the subscription falls
 // behind, at the position before e. pumped is how many records the hub had seen before e.
 func (s *Subscription) offer(e entry, b *batch, before eventlog.Position, pumped uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.offerLocked(e, b, before, pumped)
+}
+
+func (s *Subscription) offerLocked(e entry, b *batch, before eventlog.Position, pumped uint64) {
 	if s.behind {
 		return
 	}

@@ -129,7 +129,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s.ingest = newIngest(s.log, record.Policy{AllSources: cfg.AllSources}, recorder, s.draining, cfg.Registry)
 	s.grpc = newGRPC(cfg, &s.calls)
 	keytrailv1.RegisterIngestServiceServer(s.grpc, s.ingest)
-	s.subs = &subscribe{log: s.log, hub: s.hub, draining: s.draining}
+	s.subs = newSubscribe(s.log, s.hub, s.draining)
 	keytrailv1.RegisterSubscribeServiceServer(s.grpc, s.subs)
 	keytrailv1.RegisterLogServiceServer(s.grpc, &logService{log: s.log})
 	s.health = health.NewServer()

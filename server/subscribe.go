@@ -29,9 +29,15 @@ type subscribe struct {
 	hub      *fanout.Hub
 	draining <-chan struct{}
 
-	// senders are the goroutines that send. Each ends when its handler has returned,
-	// so the server waits for them after its calls.
+	compiling chan struct{} // a slot for each change whose filter is compiled
+
+	// senders are the goroutines that send, and those that receive changes. Each ends when its handler has
+	// returned, so the server waits for them after its calls.
 	senders sync.WaitGroup
+}
+
+func newSubscribe(log *eventlog.Log, hub *fanout.Hub, draining <-chan struct{}) *subscribe {
+	return &subscribe{log: log, hub: hub, draining: draining, compiling: make(chan struct{}, compilers())}
 }
 
 // drainGrace is how long a stream of a draining bus may take to send what it
@@ -43,21 +49,38 @@ const drainGrace = 2 * time.Second
 // its own sends, for that a client that does not read cannot hold up a bus that drains:
 // Send ends when the handler returns.
 func (s *subscribe) Subscribe(req *keytrailv1.SubscribeRequest, stream grpc.ServerStreamingServer[keytrailv1.SubscribeResponse]) error {
-	opt, err := s.options(req)
-	if err != nil {
-		return toStatus(s.log, err)
-	}
-	sub, err := s.hub.Subscribe(stream.Context(), opt)
+	sub, err := s.open(stream.Context(), req)
 	if err != nil {
 		return toStatus(s.log, err)
 	}
 	ended := make(chan error, 1)
-	s.senders.Go(func() {
+	s.goSend(ended, func() error {
 		defer sub.Close()
+		return s.send(stream.Context(), sub, &outlet{stream: stream})
+	})
+	return s.await(ended)
+}
+
+func (s *subscribe) open(ctx context.Context, req *keytrailv1.SubscribeRequest) (*fanout.Subscription, error) {
+	opt, err := s.options(req)
+	if err != nil {
+		return nil, err
+	}
+	return s.hub.Subscribe(ctx, opt)
+}
+
+// goSend runs what sends for a stream, and tells ended how it has ended.
+func (s *subscribe) goSend(ended chan<- error, send func() error) {
+	s.senders.Go(func() {
 		var err error
 		defer func() { ended <- recovered(recover(), err) }()
-		err = s.send(sub, stream)
+		err = send()
 	})
+}
+
+// await returns what ends a stream, or soon after the bus began to drain an
+// error.
+func (s *subscribe) await(ended <-chan error) error {
 	select {
 	case err := <-ended:
 		return err
@@ -74,13 +97,13 @@ func (s *subscribe) Subscribe(req *keytrailv1.SubscribeRequest, stream grpc.Serv
 }
 
 // send delivers until the subscription or the client ends.
-func (s *subscribe) send(sub *fanout.Subscription, stream grpc.ServerStreamingServer[keytrailv1.SubscribeResponse]) error {
+func (s *subscribe) send(ctx context.Context, sub *fanout.Subscription, out *outlet) error {
 	for {
-		ev, err := sub.Next(stream.Context())
+		ev, err := sub.Next(ctx)
 		if err != nil {
 			return toStatus(s.log, err)
 		}
-		if err := stream.SendMsg(s.response(ev)); err != nil {
+		if err := out.send(s.response(ev), ev.Draining); err != nil {
 			return err // the client is gone
 		}
 		if ev.Draining {
@@ -145,6 +168,11 @@ func (s *subscribe) response(ev fanout.Event) any {
 			AfterCursor: s.log.Cursor(ev.Gap.From),
 			Cursor:      s.log.Cursor(ev.Gap.To),
 			Reason:      gapReasons[ev.Gap.Reason],
+		}}}
+	case ev.FilterChanged != nil:
+		return &keytrailv1.SubscribeResponse{Event: &keytrailv1.SubscribeResponse_FilterChanged{FilterChanged: &keytrailv1.FilterChanged{
+			Cursor:   s.log.Cursor(ev.Position),
+			Revision: ev.FilterChanged.Revision,
 		}}}
 	case ev.Draining:
 		return &keytrailv1.SubscribeResponse{Event: &keytrailv1.SubscribeResponse_Draining{

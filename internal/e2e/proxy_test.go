@@ -66,6 +66,19 @@ func (p *proxy) restart(t *testing.T) {
 	p.until("banner", contains("Ctrl-C"))
 }
 
+// untilReady waits until the proxy says that it can record.
+func (p *proxy) untilReady() {
+	p.t.Helper()
+	eventually(p.t, "a proxy that is ready", func() bool {
+		res, err := http.Get("http://" + p.admin + "/readyz")
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+}
+
 // metrics reads the metrics at an address.
 func metrics(t *testing.T, addr string) string {
 	t.Helper()
@@ -372,6 +385,7 @@ func TestProxyFailsClosed(t *testing.T) {
 		res.Body.Close()
 	}
 	b.restart(t)
+	p.untilReady()
 	alice.kms(0, "create-key", "--description=after")
 	tail := start(t, "subscriber", "tail", b.to, "--from=earliest", "-o", "json")
 	tail.until("three records", func(s string) bool { return countLines(s) >= 3 })
