@@ -167,7 +167,7 @@ func eachLeaf(x record.Value, found func(record.Value)) {
 		found(x)
 		return
 	}
-	for e := x.First(); e.Kind() != record.Missing; e = e.Next() {
+	for e := range x.Elements {
 		eachLeaf(e, found)
 	}
 }

@@ -83,7 +83,7 @@ func (w *walk) value(x record.Value, steps []step) bool {
 			if x.Kind() != record.List {
 				continue // its only element
 			}
-			for e := x.First(); e.Kind() != record.Missing; e = e.Next() {
+			for e := range x.Elements {
 				if w.value(e, steps[i:]) {
 					return true
 				}
@@ -109,7 +109,7 @@ func (w *walk) leaf(x record.Value) bool {
 	}
 	switch kind {
 	case record.List:
-		for e := x.First(); e.Kind() != record.Missing; e = e.Next() {
+		for e := range x.Elements {
 			if w.leaf(e) {
 				return true
 			}
@@ -216,7 +216,7 @@ func eachValue(x record.Value, steps []step, found func(record.Value) bool) bool
 			if x.Kind() != record.List {
 				continue
 			}
-			for e := x.First(); e.Kind() != record.Missing; e = e.Next() {
+			for e := range x.Elements {
 				if eachValue(e, steps[i:], found) {
 					return true
 				}
