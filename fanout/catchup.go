@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keytrail/keytrail/eventlog"
+	"github.com/keytrail/keytrail/record"
 )
 
 // historyPortion is how many batches a subscription takes from the hub's
@@ -114,7 +115,12 @@ func (s *Subscription) readLog(ctx context.Context, next eventlog.Position) ([]*
 // takeMessage queues what matches of a message that was read from the log. It
 // returns false when the queue is full; then the rest is read again.
 func (s *Subscription) takeMessage(m *eventlog.Batch) bool {
-	b, considered := frameBatch(s.hub.log.Incarnation(), m, s.next, s.current.filter.Match)
+	v := s.hub.views.Get().(*record.View)
+	defer s.hub.views.Put(v)
+	b, considered := frameBatch(s.hub.log.Incarnation(), m, s.next, func(encoded []byte) bool {
+		_ = v.Reset(encoded) // see Frame.view
+		return s.current.filter.Match(v)
+	})
 	if b.gap != nil {
 		s.queueGap(b.gap)
 		return true
@@ -139,6 +145,8 @@ func (s *Subscription) takeBatch(b *batch) bool {
 		s.queueGap(b.gap)
 		return true
 	}
+	v := s.hub.views.Get().(*record.View)
+	defer s.hub.views.Put(v)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range b.frames {
@@ -146,7 +154,7 @@ func (s *Subscription) takeBatch(b *batch) bool {
 		if f.before.Compare(s.next) < 0 {
 			continue
 		}
-		if s.current.filter.Match(&f.header) {
+		if s.current.filter.Match(f.view(v)) {
 			e := entry{frame: f}
 			e.cost = s.costOf(e, b)
 			if len(s.queue) > 0 && s.queued+e.cost > s.hub.cfg.QueueBytes {

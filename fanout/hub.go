@@ -12,6 +12,7 @@ import (
 
 	"github.com/keytrail/keytrail/eventlog"
 	"github.com/keytrail/keytrail/filter"
+	"github.com/keytrail/keytrail/record"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -87,6 +88,7 @@ type Hub struct {
 	log     *eventlog.Log
 	readers chan struct{} // a slot for each subscription that reads the log
 	metrics *metrics
+	views   sync.Pool // of *record.View, for subscriptions that catch up
 
 	// index finds the subscriptions that want a record. It is matched under mu
 	// and changed without, for that takes longer than the hub may stand still.
@@ -100,6 +102,7 @@ type Hub struct {
 	subs     map[*Subscription]struct{} //
 	awaiting map[*Subscription]struct{} // those that wait for head to move
 	draining bool
+	view     record.View // of the record that is fed
 
 	stop context.CancelFunc
 	done chan struct{} // closed when pump has returned
@@ -122,6 +125,7 @@ func New(ctx context.Context, log *eventlog.Log, cfg Config) (*Hub, error) {
 	h := &Hub{
 		cfg:      cfg,
 		log:      log,
+		views:    sync.Pool{New: func() any { return new(record.View) }},
 		readers:  make(chan struct{}, cfg.Readers),
 		head:     info.Head,
 		subs:     make(map[*Subscription]struct{}),
@@ -264,7 +268,7 @@ func (h *Hub) feedLocked(b *batch) {
 	}
 	for i := range b.frames {
 		f := &b.frames[i]
-		h.index.Match(&f.header, func(in *interest) {
+		h.index.Match(f.view(&h.view), func(in *interest) {
 			in.wants(entry{frame: f}, b, f.before, b.before+uint64(i))
 		})
 	}

@@ -153,7 +153,9 @@ func (c *demoCmd) produce(ctx context.Context, conn *client.Client, gen *sample.
 	for range c.Records {
 		rec := gen.Next()
 		for _, w := range watchers {
-			w.expect(rec)
+			if err := w.expect(rec); err != nil {
+				return 0, errors.Join(err, pub.Close(ctx))
+			}
 		}
 		err := pub.PublishFunc(ctx, rec, func(x *client.Pending) { // one at a time; Close waits for the last
 			if res, err := x.Result(ctx); err != nil {
@@ -217,12 +219,22 @@ func (w *watcher) prepare() (err error) {
 	return err
 }
 
-func (w *watcher) expect(r *keytrailv1.Record) {
-	if h := record.HeaderOf(r); w.match.Match(&h) {
+// expect notes r if it matches.
+func (w *watcher) expect(r *keytrailv1.Record) error {
+	encoded, err := proto.Marshal(r)
+	if err != nil {
+		return err
+	}
+	var v record.View
+	if err := v.Reset(encoded); err != nil {
+		return err
+	}
+	if w.match.Match(&v) {
 		w.mu.Lock()
-		w.expected[h.EventID] = true
+		w.expected[r.GetEventId()] = true
 		w.mu.Unlock()
 	}
+	return nil
 }
 
 // follow subscribes until all records have been considered.
