@@ -17,7 +17,25 @@ type Frame struct {
 	After eventlog.Position
 
 	before eventlog.Position
+	at     int // where the record begins in Encoded; it goes to the end
+}
+
+// record is the stored record.
+func (f *Frame) record() []byte { return f.Encoded[f.at:] }
+
+// reader reads records for filters. It is for one goroutine.
+type reader struct {
 	header record.Header
+}
+
+// read returns what filters match, which is valid until the next read. A record
+// that can't be read matches like one without fields, and is delivered to those
+// who want everything.
+func (r *reader) read(encoded []byte) *record.Header {
+	if err := r.header.Decode(encoded); err != nil {
+		r.header = record.Header{}
+	}
+	return &r.header
 }
 
 // Field numbers of keytrail.v1.Batch and keytrail.v1.Delivered.
@@ -55,12 +73,12 @@ type batch struct {
 func (b *batch) end() eventlog.Position { return eventlog.Position{Seq: b.seq + 1} }
 
 // cost is about what a batch takes of memory.
-func (b *batch) cost() int { return b.bytes + 256*len(b.frames) + 64 }
+func (b *batch) cost() int { return b.bytes + 64*len(b.frames) + 64 }
 
 // frameBatch frames the records of a message for which want holds; a nil want
 // takes all. Those before from are left out. considered counts the ones it
 // looked at.
-func frameBatch(inc eventlog.Incarnation, m *eventlog.Batch, from eventlog.Position, want func(*record.Header) bool) (b *batch, considered int) {
+func frameBatch(inc eventlog.Incarnation, m *eventlog.Batch, from eventlog.Position, want func(encoded []byte) bool) (b *batch, considered int) {
 	b = &batch{seq: m.Seq}
 	if m.Unreadable != nil {
 		b.gap = &Gap{From: eventlog.Position{Seq: m.Seq}, To: b.end(), Reason: Unreadable}
@@ -77,12 +95,7 @@ func frameBatch(inc eventlog.Incarnation, m *eventlog.Batch, from eventlog.Posit
 			continue
 		}
 		considered++
-		// A record whose header can't be read matches like one without fields, and is
-		// delivered to those who want everything.
-		if err := f.header.Decode(enc); err != nil {
-			f.header = record.Header{}
-		}
-		if want != nil && !want(&f.header) {
+		if want != nil && !want(enc) {
 			continue
 		}
 		f.Encoded = enc
@@ -93,9 +106,10 @@ func frameBatch(inc eventlog.Incarnation, m *eventlog.Batch, from eventlog.Posit
 	var cursor [64]byte
 	for i := range b.frames {
 		f := &b.frames[i]
-		start := len(buf)
+		start, size := len(buf), len(f.Encoded)
 		buf = frameRecord(buf, eventlog.AppendCursor(cursor[:0], inc, f.After), f.Encoded)
 		f.Encoded = buf[start:len(buf):len(buf)]
+		f.at = len(f.Encoded) - size
 	}
 	b.bytes = len(buf)
 	return b, considered

@@ -97,6 +97,7 @@ type Hub struct {
 	pumped   uint64                     // records pumped since the start
 	history  []*batch                   // the newest batches, without a hole, up to head
 	held     int                        // bytes of history
+	reader   reader                     // of the records that index is asked about
 	subs     map[*Subscription]struct{} //
 	awaiting map[*Subscription]struct{} // those that wait for head to move
 	draining bool
@@ -257,14 +258,15 @@ func (h *Hub) feedLocked(b *batch) {
 		h.history = h.history[1:]
 	}
 	if b.gap != nil {
+		e := gapEntry(b.gap)
 		for s := range h.subs {
-			s.offer(entry{gap: b.gap}, b, b.gap.From, b.before)
+			s.offer(e, b, b.gap.From, b.before)
 		}
 		return
 	}
 	for i := range b.frames {
 		f := &b.frames[i]
-		h.index.Match(&f.header, func(in *interest) {
+		h.index.Match(h.reader.read(f.record()), func(in *interest) {
 			in.wants(entry{frame: f}, b, f.before, b.before+uint64(i))
 		})
 	}
