@@ -330,7 +330,17 @@ func creditOf(a amount) *keytrailv1.PublishStreamResponse {
 func cursorAt(pos int) string { return "c" + strconv.Itoa(pos) }
 
 func (b *bus) Subscribe(req *keytrailv1.SubscribeRequest, call grpc.ServerStreamingServer[keytrailv1.SubscribeResponse]) error {
-	pos, err := b.subscribe(req, call)
+	return b.deliver(req, call, nil)
+}
+
+// subscriber is the sending side of Subscribe or Follow.
+type subscriber interface {
+	Send(*keytrailv1.SubscribeResponse) error
+	Context() context.Context
+}
+
+func (b *bus) deliver(req *keytrailv1.SubscribeRequest, call subscriber, changes <-chan *keytrailv1.ChangeFilter) error {
+	pos, err := b.subscribe(req, call, changes)
 	if errors.Is(err, errDrain) {
 		call.Send(&keytrailv1.SubscribeResponse{Event: &keytrailv1.SubscribeResponse_Draining{
 			Draining: &keytrailv1.Draining{Cursor: cursorAt(pos)},
@@ -344,7 +354,7 @@ func (b *bus) Subscribe(req *keytrailv1.SubscribeRequest, call grpc.ServerStream
 var errDrain = errors.New("drain")
 
 // subscribe serves a stream and returns the position it got to.
-func (b *bus) subscribe(req *keytrailv1.SubscribeRequest, call grpc.ServerStreamingServer[keytrailv1.SubscribeResponse]) (pos int, _ error) {
+func (b *bus) subscribe(req *keytrailv1.SubscribeRequest, call subscriber, changes <-chan *keytrailv1.ChangeFilter) (pos int, _ error) {
 	b.mu.Lock()
 	pos = len(b.log)
 	earliest := b.earliest
@@ -398,7 +408,26 @@ func (b *bus) subscribe(req *keytrailv1.SubscribeRequest, call grpc.ServerStream
 		interval = d.AsDuration()
 	}
 	told := false // a checkpoint at the head was sent
+	filter := req.GetFilter()
+	change := func(c *keytrailv1.ChangeFilter) error {
+		if refused(c.GetFilter()) {
+			return send(&keytrailv1.SubscribeResponse{Event: &keytrailv1.SubscribeResponse_FilterRefused{
+				FilterRefused: &keytrailv1.FilterRefused{Revision: c.GetRevision(), Field: "filter", Message: "no"},
+			}})
+		}
+		filter = c.GetFilter()
+		return send(&keytrailv1.SubscribeResponse{Event: &keytrailv1.SubscribeResponse_FilterChanged{
+			FilterChanged: &keytrailv1.FilterChanged{Revision: c.GetRevision(), Cursor: cursorAt(pos)},
+		}})
+	}
 	for {
+		select {
+		case c := <-changes:
+			if err := change(c); err != nil {
+				return pos, err
+			}
+		default:
+		}
 		b.mu.Lock()
 		rest := b.log[pos:]
 		grown := b.grown
@@ -407,9 +436,14 @@ func (b *bus) subscribe(req *keytrailv1.SubscribeRequest, call grpc.ServerStream
 			rest = rest[:min(len(rest), b.batch)]
 			batch := &keytrailv1.Batch{}
 			for i, rec := range rest {
-				batch.Records = append(batch.Records, &keytrailv1.Delivered{Cursor: cursorAt(pos + i + 1), Record: rec})
+				if wants(filter, rec) {
+					batch.Records = append(batch.Records, &keytrailv1.Delivered{Cursor: cursorAt(pos + i + 1), Record: rec})
+				}
 			}
 			pos += len(rest)
+			if len(batch.Records) == 0 {
+				continue
+			}
 			if err := send(&keytrailv1.SubscribeResponse{Event: &keytrailv1.SubscribeResponse_Batch{Batch: batch}}); err != nil {
 				return pos, err
 			}
@@ -423,6 +457,10 @@ func (b *bus) subscribe(req *keytrailv1.SubscribeRequest, call grpc.ServerStream
 		}
 		select {
 		case <-grown:
+		case c := <-changes:
+			if err := change(c); err != nil {
+				return pos, err
+			}
 		case <-time.After(interval):
 			told = false
 		case <-call.Context().Done():

@@ -42,6 +42,8 @@
 //     number of reconnects, save that a subscription from [Now] has no position
 //     before its first event.
 //   - What cannot be delivered is a gap, in its place among the records.
+//   - A filter that is changed with SetFilter holds from the place of the event
+//     that says so, also when the stream breaks in between.
 //   - With a [CursorStore], a cursor is saved only when its event, and so every
 //     event before it, is handled. After a crash events are repeated, never skipped.
 //   - It reads one message ahead. A program that handles events slowly holds

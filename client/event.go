@@ -8,10 +8,11 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Event is one thing that a subscription delivers. Exactly one of Record,
-// Checkpoint and Gap is set.
+// Event is one thing that a subscription delivers. Exactly one of its fields
+// other than Cursor is set.
 type Event struct {
-	// Cursor is the position after the event. [After] resumes from it.
+	// Cursor is the position after the event. [After] resumes from it. It is
+	// empty for a FilterRefused that comes before anything else.
 	Cursor string
 
 	// Record is a record that matches.
@@ -23,6 +24,12 @@ type Event struct {
 
 	// Gap names records that will not be delivered, and why.
 	Gap *keytrailv1.Gap
+
+	// FilterChanged says that the filter of its revision holds for what comes
+	// after Cursor, and FilterRefused that it never will: see
+	// [Subscription.SetFilter].
+	FilterChanged *keytrailv1.FilterChanged
+	FilterRefused *keytrailv1.FilterRefused
 }
 
 // Start is where a subscription begins. The zero value is [Now].

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -312,6 +314,91 @@ func TestRealBusExpired(t *testing.T) {
 	}
 	if n := len(collect(t, s)); n != 1 {
 		t.Errorf("%d records after the gap", n)
+	}
+}
+
+// A filter changes in its place, through restarts of the bus: each record of
+// the log is delivered if the filter that holds there wants it.
+func TestRealBusSetFilter(t *testing.T) {
+	b := bustest.Start(t)
+	c := connect(t, b)
+	names := [][]string{{"Decrypt"}, {"Encrypt", "GenerateDataKey"}, {"*"}, {"Describe*", "Sign"}}
+	filter := func(revision uint64) *keytrailv1.Filter {
+		return &keytrailv1.Filter{Include: []*keytrailv1.Selector{{EventNames: names[revision%4]}}}
+	}
+	gen := sample.New(sample.Config{Seed: 5})
+	publishAll(t, c, gen, 200)
+	s := subscribe(t, c, client.SubscriptionConfig{
+		Start: client.Earliest(), Mutable: true, Filter: filter(0), CheckpointInterval: 100 * time.Millisecond,
+	})
+	var got []string
+	changes := make(map[string]uint64) // revisions by cursor
+	take := func(until func(client.Event) bool) {
+		t.Helper()
+		for {
+			ev := next(t, s)
+			if ev.Record != nil {
+				got = append(got, ev.Record.GetEventId())
+			}
+			if ev.FilterChanged != nil {
+				changes[ev.Cursor] = ev.FilterChanged.GetRevision()
+			}
+			if until(ev) {
+				return
+			}
+		}
+	}
+	for want := uint64(1); want <= 6; want++ {
+		rev, err := s.SetFilter(filter(want))
+		if err != nil || rev != want {
+			t.Fatalf("change %d: %d, %v", want, rev, err)
+		}
+		if want%2 == 0 {
+			b.Restart() // whether the change was sent or not, and applied or not
+		}
+		publishAll(t, c, gen, 50)
+		take(func(ev client.Event) bool { return ev.FilterChanged.GetRevision() == want })
+		publishAll(t, c, gen, 50)
+	}
+	if rev, err := s.SetFilter(&keytrailv1.Filter{Include: []*keytrailv1.Selector{{}}}); err != nil || rev != 7 {
+		t.Fatalf("a faulty filter: %d, %v", rev, err)
+	}
+	take(func(ev client.Event) bool { return ev.FilterRefused.GetField() == "filter.include[0]" })
+	publishAll(t, c, gen, 20)
+	const published = 200 + 6*100 + 20
+
+	// A change has the cursor of the record before it, or that of the start.
+	all := subscribe(t, c, client.SubscriptionConfig{Start: client.Earliest()})
+	var log []client.Event
+	for len(log) < published {
+		if ev := next(t, all); ev.Record != nil {
+			log = append(log, ev)
+		}
+	}
+	holds := uint64(0)
+	for cursor, rev := range changes {
+		if !slices.ContainsFunc(log, func(ev client.Event) bool { return ev.Cursor == cursor }) {
+			holds = max(holds, rev)
+		}
+	}
+	var want []string
+	for _, ev := range log {
+		if slices.ContainsFunc(names[holds%4], func(name string) bool {
+			ok, err := path.Match(name, ev.Record.GetEventName())
+			return ok && err == nil
+		}) {
+			want = append(want, ev.Record.GetEventId())
+		}
+		if rev, ok := changes[ev.Cursor]; ok {
+			holds = rev
+		}
+	}
+	if holds != 6 {
+		t.Errorf("changes at %v, of which the last that is at a record's cursor is %d", changes, holds)
+	}
+	take(func(ev client.Event) bool { return ev.Checkpoint.GetAtHead() && len(got) >= len(want) })
+	if !slices.Equal(got, want) {
+		t.Errorf("got %d records, want %d: %v, %v", len(got), len(want), got, want)
 	}
 }
 

@@ -30,6 +30,10 @@ type SubscriptionConfig struct {
 	// Filter says which records. Nil: all.
 	Filter *keytrailv1.Filter
 
+	// Mutable allows SetFilter. It costs the bus one more goroutine, and a bus
+	// that is older than it answers UNIMPLEMENTED.
+	Mutable bool
+
 	// Start says from where, unless Cursors holds a cursor. Default: [Now].
 	Start Start
 
@@ -80,7 +84,8 @@ func (c SubscriptionConfig) withDefaults() (SubscriptionConfig, error) {
 
 // Subscription is a stream of events that outlives its connections. The
 // package documentation says what it guarantees. Next, Events and Handled are
-// for one goroutine; Close may be called from another. Close it when done.
+// for one goroutine; Close and SetFilter may be called from others. Close it
+// when done.
 type Subscription struct {
 	cfg    SubscriptionConfig
 	client keytrailv1.SubscribeServiceClient
@@ -94,6 +99,8 @@ type Subscription struct {
 	messages chan *keytrailv1.SubscribeResponse
 	ended    chan struct{} // closed when run has returned
 	err      error         // why it has; set before ended is closed
+
+	changes *changes // nil unless mutable
 
 	batch []*keytrailv1.Delivered // owned by the caller of Next: the rest of the last message
 
@@ -121,6 +128,9 @@ func (c *Client) Subscribe(ctx context.Context, cfg SubscriptionConfig) (*Subscr
 		conn:     c.conn,
 		messages: make(chan *keytrailv1.SubscribeResponse),
 		ended:    make(chan struct{}),
+	}
+	if cfg.Mutable {
+		s.changes = newChanges()
 	}
 	start := cfg.Start
 	if cfg.Cursors != nil {
@@ -201,6 +211,10 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 			return s.hand(Event{Cursor: e.Checkpoint.GetCursor(), Checkpoint: e.Checkpoint}), nil
 		case *keytrailv1.SubscribeResponse_Gap:
 			return s.hand(Event{Cursor: e.Gap.GetCursor(), Gap: e.Gap}), nil
+		case *keytrailv1.SubscribeResponse_FilterChanged:
+			return s.hand(Event{Cursor: e.FilterChanged.GetCursor(), FilterChanged: e.FilterChanged}), nil
+		case *keytrailv1.SubscribeResponse_FilterRefused:
+			return s.hand(Event{Cursor: s.place(), FilterRefused: e.FilterRefused}), nil
 		}
 	}
 }
@@ -224,6 +238,13 @@ func (s *Subscription) receive(ctx context.Context, wait time.Duration) (*keytra
 	case <-s.ended:
 		return nil, s.err
 	}
+}
+
+// place is the cursor of the last event that was handed out.
+func (s *Subscription) place() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handled
 }
 
 func (s *Subscription) hand(ev Event) Event {
@@ -354,11 +375,13 @@ func (e ending) passing() bool {
 // over.
 func (s *Subscription) stream(req *keytrailv1.SubscribeRequest) (end ending) {
 	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	call, err := s.client.Subscribe(ctx, req)
+	call, wait, err := s.open(ctx, req)
 	if err != nil {
+		cancel()
 		return ending{refused: true, err: err}
 	}
+	defer wait()
+	defer cancel() // before wait
 	for {
 		msg, err := call.Recv()
 		if err != nil {
@@ -382,10 +405,23 @@ func (s *Subscription) stream(req *keytrailv1.SubscribeRequest) (end ending) {
 		if cursor != "" {
 			After(cursor).set(req)
 		}
+		if s.changes != nil {
+			s.changes.answered(msg, req)
+		}
 		if drained {
 			return end
 		}
 	}
+}
+
+// open opens a stream, and returns a function that waits for what it started,
+// which ends after ctx.
+func (s *Subscription) open(ctx context.Context, req *keytrailv1.SubscribeRequest) (_ receiver, wait func(), err error) {
+	if s.changes != nil {
+		return s.follow(ctx, req)
+	}
+	call, err := s.client.Subscribe(ctx, req)
+	return call, func() {}, err
 }
 
 // position is the place after msg in the log, "" when it has none, and whether
@@ -400,6 +436,8 @@ func position(msg *keytrailv1.SubscribeResponse) (cursor string, drained bool) {
 		cursor = e.Checkpoint.GetCursor()
 	case *keytrailv1.SubscribeResponse_Gap:
 		cursor = e.Gap.GetCursor()
+	case *keytrailv1.SubscribeResponse_FilterChanged:
+		cursor = e.FilterChanged.GetCursor()
 	case *keytrailv1.SubscribeResponse_Draining:
 		return e.Draining.GetCursor(), true
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/keytrail/keytrail/eventlog"
-	"github.com/keytrail/keytrail/record"
 )
 
 // historyPortion is how many batches a subscription takes from the hub's
@@ -22,6 +21,9 @@ const replicaWait = 50 * time.Millisecond
 // subscription is. Only Next calls it, with an empty queue.
 func (s *Subscription) catchUp(ctx context.Context) error {
 	h := s.hub
+	if s.reader == nil {
+		s.reader = new(reader)
+	}
 	s.mu.Lock()
 	next := s.next
 	s.mu.Unlock()
@@ -112,15 +114,15 @@ func (s *Subscription) readLog(ctx context.Context, next eventlog.Position) ([]*
 	return chunk, nil
 }
 
+// wants says whether the current filter wants a record.
+func (s *Subscription) wants(encoded []byte) bool {
+	return s.current.filter.Match(s.reader.read(encoded))
+}
+
 // takeMessage queues what matches of a message that was read from the log. It
 // returns false when the queue is full; then the rest is read again.
 func (s *Subscription) takeMessage(m *eventlog.Batch) bool {
-	v := s.hub.views.Get().(*record.View)
-	defer s.hub.views.Put(v)
-	b, considered := frameBatch(s.hub.log.Incarnation(), m, s.next, func(encoded []byte) bool {
-		_ = v.Reset(encoded) // see Frame.view
-		return s.current.filter.Match(v)
-	})
+	b, considered := frameBatch(s.hub.log.Incarnation(), m, s.next, s.wants)
 	if b.gap != nil {
 		s.queueGap(b.gap)
 		return true
@@ -145,8 +147,6 @@ func (s *Subscription) takeBatch(b *batch) bool {
 		s.queueGap(b.gap)
 		return true
 	}
-	v := s.hub.views.Get().(*record.View)
-	defer s.hub.views.Put(v)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range b.frames {
@@ -154,7 +154,7 @@ func (s *Subscription) takeBatch(b *batch) bool {
 		if f.before.Compare(s.next) < 0 {
 			continue
 		}
-		if s.current.filter.Match(f.view(v)) {
+		if s.wants(f.record()) {
 			e := entry{frame: f}
 			e.cost = s.costOf(e, b)
 			if len(s.queue) > 0 && s.queued+e.cost > s.hub.cfg.QueueBytes {
@@ -182,7 +182,7 @@ func (s *Subscription) queueGap(gap *Gap) {
 		part.From = s.next
 		gap = &part
 	}
-	s.queue = append(s.queue, entry{gap: gap, cost: gapCost})
+	s.queue = append(s.queue, gapEntry(gap))
 	s.queued += gapCost
 	s.next = gap.To
 }
@@ -201,6 +201,7 @@ func (s *Subscription) join(ctx context.Context) error {
 		h.awaiting[s] = struct{}{}
 	case c == 0:
 		s.behind = false
+		s.reader = nil
 		s.joined = h.pumped
 		s.due = true // tell the subscriber that it is at the head
 	}

@@ -89,7 +89,7 @@ func (s *Subscription) exchange(in *interest, revision uint64) {
 		at = s.hub.head
 	}
 	s.current = in
-	s.queue = append(s.queue, entry{changed: &FilterChanged{revision}, at: at, cost: changeCost})
+	s.queue = append(s.queue, entry{event: &Event{FilterChanged: &FilterChanged{revision}, Position: at}, cost: changeCost})
 	s.queued += changeCost
 }
 

@@ -17,14 +17,23 @@ type Frame struct {
 	After eventlog.Position
 
 	before eventlog.Position
-	record uint32 // where the record begins in Encoded
+	at     int // where the record begins in Encoded; it goes to the end
 }
 
-// view makes v a view of the record. One that can't be read is like one without
-// fields, and is delivered to those who want everything.
-func (f *Frame) view(v *record.View) *record.View {
-	_ = v.Reset(f.Encoded[f.record:])
-	return v
+// record is the stored record.
+func (f *Frame) record() []byte { return f.Encoded[f.at:] }
+
+// reader reads records for filters. It is for one goroutine.
+type reader struct {
+	view record.View
+}
+
+// read returns what filters match, which is valid until the next read. A record
+// that can't be read matches like one without fields, and is delivered to those
+// who want everything.
+func (r *reader) read(encoded []byte) *record.View {
+	_ = r.view.Reset(encoded)
+	return &r.view
 }
 
 // Field numbers of keytrail.v1.Batch and keytrail.v1.Delivered.
@@ -62,7 +71,7 @@ type batch struct {
 func (b *batch) end() eventlog.Position { return eventlog.Position{Seq: b.seq + 1} }
 
 // cost is about what a batch takes of memory.
-func (b *batch) cost() int { return b.bytes + 80*len(b.frames) + 128 }
+func (b *batch) cost() int { return b.bytes + 64*len(b.frames) + 64 }
 
 // frameBatch frames the records of a message for which want holds; a nil want
 // takes all. Those before from are left out. considered counts the ones it
@@ -98,7 +107,7 @@ func frameBatch(inc eventlog.Incarnation, m *eventlog.Batch, from eventlog.Posit
 		start, size := len(buf), len(f.Encoded)
 		buf = frameRecord(buf, eventlog.AppendCursor(cursor[:0], inc, f.After), f.Encoded)
 		f.Encoded = buf[start:len(buf):len(buf)]
-		f.record = uint32(len(f.Encoded) - size)
+		f.at = len(f.Encoded) - size
 	}
 	b.bytes = len(buf)
 	return b, considered

@@ -12,7 +12,6 @@ import (
 
 	"github.com/keytrail/keytrail/eventlog"
 	"github.com/keytrail/keytrail/filter"
-	"github.com/keytrail/keytrail/record"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -88,7 +87,6 @@ type Hub struct {
 	log     *eventlog.Log
 	readers chan struct{} // a slot for each subscription that reads the log
 	metrics *metrics
-	views   sync.Pool // of *record.View, for subscriptions that catch up
 
 	// index finds the subscriptions that want a record. It is matched under mu
 	// and changed without, for that takes longer than the hub may stand still.
@@ -99,10 +97,10 @@ type Hub struct {
 	pumped   uint64                     // records pumped since the start
 	history  []*batch                   // the newest batches, without a hole, up to head
 	held     int                        // bytes of history
+	reader   reader                     // of the records that index is asked about
 	subs     map[*Subscription]struct{} //
 	awaiting map[*Subscription]struct{} // those that wait for head to move
 	draining bool
-	view     record.View // of the record that is fed
 
 	stop context.CancelFunc
 	done chan struct{} // closed when pump has returned
@@ -125,7 +123,6 @@ func New(ctx context.Context, log *eventlog.Log, cfg Config) (*Hub, error) {
 	h := &Hub{
 		cfg:      cfg,
 		log:      log,
-		views:    sync.Pool{New: func() any { return new(record.View) }},
 		readers:  make(chan struct{}, cfg.Readers),
 		head:     info.Head,
 		subs:     make(map[*Subscription]struct{}),
@@ -261,14 +258,15 @@ func (h *Hub) feedLocked(b *batch) {
 		h.history = h.history[1:]
 	}
 	if b.gap != nil {
+		e := gapEntry(b.gap)
 		for s := range h.subs {
-			s.offer(entry{gap: b.gap}, b, b.gap.From, b.before)
+			s.offer(e, b, b.gap.From, b.before)
 		}
 		return
 	}
 	for i := range b.frames {
 		f := &b.frames[i]
-		h.index.Match(f.view(&h.view), func(in *interest) {
+		h.index.Match(h.reader.read(f.record()), func(in *interest) {
 			in.wants(entry{frame: f}, b, f.before, b.before+uint64(i))
 		})
 	}

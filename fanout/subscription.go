@@ -100,6 +100,7 @@ type Subscription struct {
 	due      bool // a checkpoint is due
 	ended    bool
 	turn     turn
+	reader   *reader // while behind; a live subscription needs none
 
 	mu       sync.Mutex // guards what follows
 	queue    []entry
@@ -120,21 +121,22 @@ type Subscription struct {
 	considered, joined uint64
 }
 
-// entry is an element of a queue: a frame, a gap or a change.
+// entry is an element of a queue: a frame, or another event.
 type entry struct {
-	frame   *Frame
-	gap     *Gap
-	changed *FilterChanged
-	at      eventlog.Position // of changed
-	cost    int               // what it counts in queued
+	frame *Frame
+	event *Event
+	cost  int // what it counts in queued
 }
+
+// gapEntry may be shared by all queues.
+func gapEntry(g *Gap) entry { return entry{event: &Event{Gap: g, Position: g.To}, cost: gapCost} }
 
 // costOf is what a queue pays for an entry of b: a frame keeps the memory of its whole batch, so the first one
 // of a batch pays for all.
 func (s *Subscription) costOf(e entry, b *batch) int {
 	switch {
-	case e.gap != nil:
-		return gapCost
+	case e.event != nil:
+		return e.cost
 	case s.charged != b.seq:
 		return b.cost()
 	}
@@ -303,10 +305,8 @@ func (s *Subscription) take() (ev Event, behind, ok bool) {
 		return Event{}, s.behind, false
 	}
 	n, bytes := 0, 0
-	if first := &s.queue[0]; first.gap != nil {
-		ev, n = Event{Gap: first.gap, Position: first.gap.To}, 1
-	} else if first.changed != nil {
-		ev, n = Event{FilterChanged: first.changed, Position: first.at}, 1
+	if other := s.queue[0].event; other != nil {
+		ev, n = *other, 1
 	} else {
 		for n < len(s.queue) && n < eventFrames && bytes < eventBytes && s.queue[n].frame != nil {
 			bytes += len(s.queue[n].frame.Encoded)

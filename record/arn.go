@@ -14,15 +14,25 @@ func KeyID(arn string) string {
 	if !ok {
 		return ""
 	}
-	partition, rest, _ := strings.Cut(rest, ":")
-	service, rest, _ := strings.Cut(rest, ":")
-	region, rest, _ := strings.Cut(rest, ":")
-	account, resource, _ := strings.Cut(rest, ":")
-	id, ok := strings.CutPrefix(resource, "key/")
-	if !ok || service != "kms" || partition == "" || region == "" || account == "" {
+	partition := strings.IndexByte(rest, ':')
+	if partition <= 0 {
 		return ""
 	}
-	if strings.IndexByte(id, ':') >= 0 || strings.IndexByte(id, '/') >= 0 {
+	rest, ok = strings.CutPrefix(rest[partition:], ":kms:")
+	if !ok {
+		return ""
+	}
+	region := strings.IndexByte(rest, ':')
+	if region <= 0 {
+		return ""
+	}
+	rest = rest[region+1:]
+	account := strings.IndexByte(rest, ':')
+	if account <= 0 {
+		return ""
+	}
+	id, ok := strings.CutPrefix(rest[account:], ":key/")
+	if !ok || strings.IndexByte(id, ':') >= 0 || strings.IndexByte(id, '/') >= 0 {
 		return ""
 	}
 	return id

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 
@@ -71,6 +72,7 @@ const (
 	keepScratch = 64 << 10
 	keepNodes   = 8 << 10
 	keepEntries = 1 << 10
+	fewARNs     = 4
 )
 
 // Reset makes v a view of the encoded record. It fails on bytes that are not
@@ -88,7 +90,9 @@ func (v *View) Reset(encoded []byte) error {
 		v.encoded = nil
 		return fmt.Errorf("record: longer than %d bytes", maxViewBytes)
 	}
-	if at, code := v.walk(0, place{0, uint32(len(encoded))}); code < 0 {
+	if v.walkStored() {
+		// Nearly all records.
+	} else if at, code := v.walk(0, place{0, uint32(len(encoded))}); code < 0 {
 		v.encoded, v.set[0], v.indexed = nil, 0, 1
 		return headerError(at, code)
 	}
@@ -102,8 +106,12 @@ func (v *View) Reset(encoded []byte) error {
 func (v *View) clean() {
 	v.used = false
 	v.scratch, v.nodes, v.entries = v.scratch[:0], v.nodes[:0], v.entries[:0]
-	clear(v.keys)
-	clear(v.arns)
+	// A few strings that point into an old record do no harm, many would keep
+	// many records.
+	if len(v.arns) > fewARNs {
+		clear(v.keys)
+		clear(v.arns)
+	}
 	v.keys, v.arns = v.keys[:0], v.arns[:0]
 	if cap(v.scratch) > keepScratch {
 		v.scratch = nil
@@ -117,7 +125,112 @@ func (v *View) clean() {
 	if len(v.documents) > keepEntries {
 		v.documents = nil
 	}
-	clear(v.documents)
+	if len(v.documents) > 0 {
+		clear(v.documents)
+	}
+}
+
+// walkStored is walk for the record itself, as [Marshal] writes it: fields
+// ascend, and lengths and booleans are as short as they can be. It reports
+// whether the record is so; if not, nothing of what it noted counts.
+func (v *View) walkStored() bool {
+	b := v.encoded
+	at := (*[32]place)(v.at[:])
+	var set, flags uint32 // fields with a length, and booleans
+	var last uint32
+	pos := 0
+
+	// Fields up to 15 have a tag of one byte. A field that is longer than the
+	// bytes ends both loops, behind them.
+	for pos < len(b) {
+		w := headAt(b, pos)
+		tag := w & 0xff
+		if tag >= 0x80 {
+			break
+		}
+		num := tag >> 3
+		if num <= last {
+			return false
+		}
+		last = num
+		if tag&7 != uint32(protowire.BytesType) {
+			if tag != uint32(numReadOnly)<<3 || w&(0x80<<8) != 0 {
+				return false
+			}
+			flags |= 1 << (num & 31)
+			at[num&31] = place{uint32(pos + 1), uint32(pos + 2)}
+			pos += 2
+			continue
+		}
+		start, n := pos+2, w>>8&0xff
+		if n >= 0x80 {
+			if w&(0x80<<16) != 0 {
+				return false
+			}
+			n = n&0x7f | w>>9&(0x7f<<7)
+			start++
+		}
+		pos = start + int(n)
+		at[num&31] = place{uint32(start), uint32(pos)}
+		set |= 1 << (num & 31)
+	}
+
+	// All others that the contract has are below 2048, with a tag of two.
+	for pos < len(b) {
+		w := headAt(b, pos)
+		if w&0x8080 != 0x80 {
+			return false
+		}
+		tag := w&0x7f | w>>1&(0x7f<<7)
+		num := tag >> 3
+		if num <= last {
+			return false
+		}
+		last = num
+		if num > 31 {
+			if num != verbatimField {
+				return false
+			}
+			num = verbatimNumber
+		}
+		if tag&7 != uint32(protowire.BytesType) {
+			if tag&7 != uint32(protowire.VarintType) || w&(0x80<<16) != 0 {
+				return false
+			}
+			flags |= 1 << (num & 31)
+			at[num&31] = place{uint32(pos + 2), uint32(pos + 3)}
+			pos += 3
+			continue
+		}
+		start, n := pos+3, w>>16&0xff
+		if n >= 0x80 {
+			if w&(0x80<<24) != 0 {
+				return false
+			}
+			n = n&0x7f | w>>17&(0x7f<<7)
+			start++
+		}
+		pos = start + int(n)
+		at[num&31] = place{uint32(start), uint32(pos)}
+		set |= 1 << (num & 31)
+	}
+	booleans := sections[0].varints
+	if pos != len(b) || flags&^booleans != 0 || set&booleans != 0 {
+		return false
+	}
+	v.set[0] = set | flags
+	return true
+}
+
+// headAt returns the 4 bytes from pos on, with zeros behind the end.
+func headAt(b []byte, pos int) (w uint32) {
+	if pos+4 <= len(b) {
+		return binary.LittleEndian.Uint32(b[pos:])
+	}
+	for i, c := range b[pos:] {
+		w |= uint32(c) << (8 * i)
+	}
+	return w
 }
 
 // walk notes where the fields of section s are, whose message is at p. If they
@@ -313,18 +426,57 @@ func (v *View) nameKeys() {
 		return
 	}
 	v.named = true
+	if v.set[0]&(1<<numResources) == 0 {
+		return
+	}
+	v.used = true
 	var keys keySet
-	for _, p := range v.resources() {
-		r, ok := v.resource(p)
-		if !ok {
+	b := v.memory(v.at[numResources])
+	for pos := 0; pos < len(b); {
+		entry := lengthAt(b, pos)
+		if entry.end < 0 {
+			v.keys, v.arns = v.keys[:0], v.arns[:0]
+			return
+		}
+		pos = entry.end
+		if entry.num != numEntries {
 			continue
 		}
-		v.used = true
-		if arn := v.text(r.at[numARN]); arn != "" {
-			v.arns = append(v.arns, arn)
-			v.keys = keys.add(v.keys, arn)
+		var arn []byte
+		e := b[:entry.end]
+		for at := entry.start; at < len(e); {
+			f := lengthAt(e, at)
+			if f.end < 0 {
+				arn = nil
+				break
+			}
+			at = f.end
+			if f.num == numARN {
+				arn = e[f.start:f.end]
+			}
+		}
+		if len(arn) > 0 {
+			s := unsafe.String(&arn[0], len(arn))
+			v.arns = append(v.arns, s)
+			v.keys = keys.add(v.keys, s)
 		}
 	}
+}
+
+// lengthAt is fieldAt with number 0 for fields that are not length-delimited,
+// for short fields of a message that mostly has such.
+func lengthAt(b []byte, pos int) wireField {
+	if pos+2 <= len(b) {
+		tag, n := b[pos], int(b[pos+1])
+		if end := pos + 2 + n; tag&0x87 == byte(protowire.BytesType) && tag >= 1<<3 && n < 0x80 && end <= len(b) {
+			return wireField{protowire.Number(tag >> 3), protowire.BytesType, pos + 2, end}
+		}
+	}
+	f := fieldAt(b, pos)
+	if f.typ != protowire.BytesType {
+		f.num = 0
+	}
+	return f
 }
 
 // resources returns the places of the record's resources.

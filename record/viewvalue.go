@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Kind is the JSON type of a [Value].
@@ -394,7 +393,9 @@ func (v *View) moment(i uint8) Value {
 
 // timeOf decodes a timestamp; it is not ok if it's out of range or none.
 func timeOf(b []byte) (t time.Time, ok bool) {
-	var stamp timestamppb.Timestamp
+	const first, last = -62135596800, 253402300799 // the years 1 to 9999, in seconds since 1970
+	var seconds int64
+	var nanos int32
 	for pos := 0; pos < len(b); {
 		f := fieldAt(b, pos)
 		if f.end < 0 {
@@ -407,12 +408,15 @@ func timeOf(b []byte) (t time.Time, ok bool) {
 		n, _ := protowire.ConsumeVarint(b[f.start:])
 		switch f.num {
 		case 1:
-			stamp.Seconds = int64(n)
+			seconds = int64(n)
 		case 2:
-			stamp.Nanos = int32(n)
+			nanos = int32(n)
 		}
 	}
-	return stamp.AsTime(), stamp.CheckValid() == nil
+	if seconds < first || seconds > last || nanos < 0 || nanos >= 1e9 {
+		return t, false
+	}
+	return time.Unix(seconds, int64(nanos)).UTC(), true
 }
 
 // resourceMember returns a member of the resource at p.
