@@ -143,13 +143,9 @@ func (p *parser) path(documents int) ([]step, error) {
 		}
 		steps = append(steps, step{kind: stepMember, name: name})
 		at = at.member(name)
-	case p.next() == '[' && !p.starts("[]"):
-	case p.inside && p.take("."): // the element itself
-		if p.name() != "" {
-			return nil, p.fail(start, `write members of the element without "." before them`)
-		}
-	case p.inside && p.starts("[]"):
-		return nil, p.fail(start, `write .[] for the elements of the element`)
+	case p.next() == '[' && (p.inside || !p.starts("[]")):
+	case p.inside && p.next() == '.':
+		return nil, p.fail(start, `write members of the element without "." before them, and the element itself as []`)
 	default:
 		return nil, p.fail(start, "expected a field, %s", p.got())
 	}

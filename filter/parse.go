@@ -260,7 +260,7 @@ func (p *parser) comparison() (*expr, error) {
 func (p *parser) noField() error {
 	at := p.pos
 	switch name := p.name(); {
-	case name == "" && p.next() == '[' || p.inside && p.next() == '.':
+	case p.next() == '[' || p.inside && p.next() == '.':
 		return nil
 	case p.atEnd():
 		return p.fail(at, "expected a condition, but the text ends")

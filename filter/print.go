@@ -95,15 +95,13 @@ func (p *printer) expr(e *expr, tied bool) {
 // test prints a condition or its opposite.
 func (p *printer) test(t *test, negated bool) {
 	op := t.op
-	starred := false // whether "*" is printed in words
-	if op == keytrailv1.Operator_OPERATOR_WILDCARD {
-		starred = true
-		// After "=" only words have wildcards.
-		if !slices.ContainsFunc(t.values, func(v string) bool { return strings.Contains(v, "*") && !isWord(v) }) {
-			op = keytrailv1.Operator_OPERATOR_EQUALS
-		}
+	wild := op == keytrailv1.Operator_OPERATOR_WILDCARD
+	if wild && !slices.ContainsFunc(t.values, func(v string) bool { return strings.Contains(v, "*") && !isWildName(v) }) {
+		op = keytrailv1.Operator_OPERATOR_EQUALS
 	}
-	is := func(o operator) bool { return o.op == op && o.negated == negated }
+	is := func(o operator) bool {
+		return o.op == op && o.negated == negated && o.text != "!~" // which is easily taken for !=
+	}
 	i := slices.IndexFunc(operators, is)
 	if negated && i < 0 && op != keytrailv1.Operator_OPERATOR_IS_NULL {
 		p.add("not ")
@@ -147,12 +145,19 @@ func (p *printer) test(t *test, negated bool) {
 		if i > 0 {
 			p.add(", ")
 		}
-		p.value(v, starred)
+		p.value(v, wild)
 	}
 }
 
-func (p *printer) value(v string, starred bool) {
-	if isWord(v) && (starred || !strings.Contains(v, "*")) {
+// isWildName reports whether v is printed as a word although it has wildcards:
+// the names of operations and the like. Longer things are easier to read in
+// quotes.
+func isWildName(v string) bool {
+	return isMade(v, func(c byte) bool { return isNameByte(c) || c == '*' })
+}
+
+func (p *printer) value(v string, wild bool) {
+	if isWord(v) && (!strings.Contains(v, "*") || wild && isWildName(v)) {
 		switch v {
 		case "and", "or", "not", "in", "is", "null":
 		default:
@@ -197,7 +202,7 @@ func (p *printer) operand(o *operand) {
 // path prints a path.
 func (p *printer) path(steps []step) {
 	if len(steps) == 0 {
-		p.add(".")
+		p.add("[]") // the element itself, which is never a list
 		return
 	}
 	for _, s := range steps {
@@ -209,11 +214,9 @@ func (p *printer) path(steps []step) {
 	for i, s := range steps {
 		switch {
 		case s.kind == stepDocument && i == 0:
-			p.add(".)")
+			p.add("[])")
 		case s.kind == stepDocument:
 			p.add(")")
-		case s.kind == stepEach && i == 0:
-			p.add(".[]")
 		case s.kind == stepEach:
 			p.add("[]")
 		case i == 0 && len(steps) == 1 && !p.inside && shortOf(s.name) != "":
