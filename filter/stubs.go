@@ -13,5 +13,4 @@ type celExpr struct{ source string }
 func (c *celExpr) holds(*record.View) bool { return false }
 
 func compileCEL(string) (*expr, error)       { return nil, errors.New("not yet") }
-func compilePattern(string) (*expr, error)   { return nil, errors.New("not yet") }
 func compileSelectors(string) (*expr, error) { return nil, errors.New("not yet") }
