@@ -3,7 +3,6 @@ package filter
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"github.com/keytrail/keytrail/record"
@@ -115,25 +114,21 @@ const (
 	memberFreeForm                   // an object of which the contract knows nothing
 )
 
-// freeFormMembers are the members that hold any object, as dotted paths.
-var freeFormMembers = []string{
-	"requestParameters", "responseElements", "additionalEventData", "serviceEventDetails", "edgeDeviceDetails", "eventContext",
-	"userIdentity.onBehalfOf", "userIdentity.inScopeOf",
-	"userIdentity.sessionContext.webIdFederationData",
-}
-
 func (s *patternScope) kind(name string) memberKind {
 	if !s.contract || !slices.Contains(record.FieldNames(s.names...), name) {
 		return memberUnknown
 	}
-	names := append(slices.Clip(s.names), name)
-	switch {
-	case slices.Equal(names, []string{"resources"}):
+	m := knownRecord
+	for _, above := range s.names {
+		m = m.members[above]
+	}
+	switch m = m.members[name]; {
+	case m.list:
 		return memberList
-	case record.FieldNames(names...) != nil:
-		return memberObject
-	case slices.Contains(freeFormMembers, strings.Join(names, ".")):
+	case !m.fixed:
 		return memberFreeForm
+	case record.FieldNames(append(slices.Clip(s.names), name)...) != nil:
+		return memberObject
 	}
 	return memberScalar
 }
@@ -197,6 +192,8 @@ func (t *translation) fullEntry(e *patternEntry, s patternScope) *expr {
 		return t.envelope(e)
 	case e.or != nil:
 		return t.or(e, s, t.full)
+	case e.leaf != nil && e.leaf.absent && len(e.leaf.buts) > 0 && s.kind(e.name) == memberScalar:
+		return t.scalar(e, s, true)
 	case e.leaf != nil:
 		return anyOf(t.leaf(e, s), t.noLeaf(e, s))
 	}
@@ -323,30 +320,16 @@ func element(path []step, inElement bool, e *expr) *expr {
 // leaf is what it takes for e to have one of the leaves that it asks for.
 func (t *translation) leaf(e *patternEntry, s patternScope) *expr {
 	l := e.leaf
-	path := newPath(s.to(e.name), s.inElement)
 	switch s.kind(e.name) {
 	case memberObject, memberList:
 		t.fail(e, "a record has an object there, and EventBridge looks at values only; name a member of it")
 		return anyOf()
 	case memberScalar:
-		parts := t.compare(path, l.equals)
-		for _, r := range l.ranges {
-			parts = append(parts, all(t.compare(path, r)...))
-		}
-		for _, b := range l.buts {
-			parts = append(parts, all(t.present(path), not(anyOf(t.compare(path, b)...))))
-		}
-		if l.null {
-			parts = append(parts, t.test(path, comparison{op: isNull}))
-		}
-		if l.present {
-			parts = append(parts, t.present(path))
-		}
-		return anyOf(parts...)
+		return t.scalar(e, s, false)
 	}
 	elements := s.to(e.name, each)
 	one := newPath(self, true)
-	parts := t.compare(path, l.equals)
+	parts := t.compare(newPath(s.to(e.name), s.inElement), l.equals)
 	for _, r := range l.ranges {
 		parts = append(parts, t.lift(elements, s.inElement, all(t.compare(one, r)...)))
 	}
@@ -358,6 +341,31 @@ func (t *translation) leaf(e *patternEntry, s patternScope) *expr {
 	}
 	if l.present {
 		parts = append(parts, t.anyLeaf(newPath(elements, s.inElement)))
+	}
+	return anyOf(parts...)
+}
+
+// scalar is leaf where e is no list and no object if it is there. orNone: it may
+// be missing as well, where the pattern says what else it must not be.
+func (t *translation) scalar(e *patternEntry, s patternScope, orNone bool) *expr {
+	l := e.leaf
+	path := newPath(s.to(e.name), s.inElement)
+	parts := t.compare(path, l.equals)
+	for _, r := range l.ranges {
+		parts = append(parts, all(t.compare(path, r)...))
+	}
+	for _, b := range l.buts {
+		but := not(anyOf(t.compare(path, b)...))
+		if !orNone {
+			but = all(t.present(path), but)
+		}
+		parts = append(parts, but)
+	}
+	if l.null {
+		parts = append(parts, t.test(path, comparison{op: isNull}))
+	}
+	if l.present {
+		parts = append(parts, t.present(path))
 	}
 	return anyOf(parts...)
 }
