@@ -88,7 +88,11 @@ func (f *Filter) Clauses() []Clause {
 	parts := f.parts()
 	list := make([]Clause, len(parts))
 	for i, p := range parts {
-		list[i] = Clause{Text: p.expr.text(), Depth: p.depth}
+		text := p.expr.text
+		if p.inside {
+			text = p.expr.elementText
+		}
+		list[i] = Clause{Text: text(), Depth: p.depth}
 	}
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -101,7 +102,10 @@ func Compile(f *keytrailv1.Filter) (*Filter, error) {
 	if err := checkLimits(root); err != nil {
 		return nil, err
 	}
-	c := &Filter{root: root, text: root.text(), warnings: root.warnings()}
+	c := &Filter{root: root, warnings: root.warnings()}
+	if !root.always() {
+		c.text = root.text()
+	}
 	return c, nil
 }
 
@@ -314,6 +318,8 @@ func newTest(of operand, op keytrailv1.Operator, values []string) (*expr, *testE
 			return nil, &testError{i, "is empty; give a value, or leave it out"}
 		case len(v) > MaxValueBytes:
 			return nil, &testError{i, fmt.Sprintf("has %d bytes; use at most %d", len(v), MaxValueBytes)}
+		case !utf8.ValidString(v):
+			return nil, &testError{i, "is not UTF-8"}
 		}
 	}
 	if known := choices[of.name]; known != nil {
@@ -329,7 +335,7 @@ func newTest(of operand, op keytrailv1.Operator, values []string) (*expr, *testE
 	}
 	arns := values
 	var ids []string
-	if of.name == fieldKey && op != keytrailv1.Operator_OPERATOR_MATCHES {
+	if of.name == fieldKey && !of.accountOf && op != keytrailv1.Operator_OPERATOR_MATCHES {
 		arns = nil
 		for i, v := range values {
 			switch {

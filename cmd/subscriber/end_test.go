@@ -74,7 +74,10 @@ func TestOtherLog(t *testing.T) {
 func TestClosedPipe(t *testing.T) {
 	b := startBus(t)
 	records := samples(23, 500) // more than a pipe holds
-	records[0].EventName = new("Rare")
+	for _, r := range records[1:] {
+		r.EventName = new("Decrypt")
+	}
+	records[0].EventName = new("CancelKeyDeletion")
 	b.publish(t, records...)
 	tests := []struct {
 		name string
@@ -82,7 +85,7 @@ func TestClosedPipe(t *testing.T) {
 	}{
 		{"while there is more to write", []string{"--from", "earliest"}},
 		// One record fits in the pipe: no write will fail.
-		{"while there is nothing to write", []string{"--from", "earliest", "--event", "Rare"}},
+		{"while there is nothing to write", []string{"--from", "earliest", "--event", "CancelKeyDeletion"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -239,18 +242,34 @@ func TestUsage(t *testing.T) {
 		{"tail --until-idle soon", "--until-idle"},
 		{"tail --bus localhost", "HOST:PORT"},
 		{"tail --from yesterday", "kt1"},
-		{"tail --key alias/x", "alias"},
-		{"tail --not-key arn:aws:kms:eu-west-1:111122223333:alias/x", "alias"},
 		{"tail --key key/x", "leave out"},
 		{"tail --event=", "--event has an empty value"},
 		{"tail --event=a,,b", "--event has an empty value"},
 		{"tail --not-key=", "--not-key has an empty value"},
+		{"tail --where=", "--where has an empty value"},
+		{"tail --where=event=Decrypt --where=", "--where has an empty value"},
+		{"tail --cel=", "--cel has an empty value"},
+		{"tail --pattern=", "--pattern has an empty value"},
+		{"tail --pattern /no/such/file", "no such file"},
+		{"tail --pattern -", "--pattern: - is empty"},
+		{"tail --selectors .", "directory"},
+		{"tail --pattern - --selectors -", "both"},
 		{"tail --from=", "--from has an empty value"},
 		{"tail --checkpoint=", "--checkpoint has an empty value"},
 		{"tail --bus=", "--bus has an empty value"},
 		{"tail --read-only --not-read-only", "leave nothing"},
 		{"tail --failed --not-failed", "leave nothing"},
 		{"tail --key " + strings.Repeat("k", 3000), "no filter"},
+		{"explain", "there is no filter to explain"},
+		{"explain --from 1h --bus localhost", "there is no filter to explain"},
+		{"explain --failed --from now", "--from"},
+		{"explain --failed --from kt1abc", "--from"},
+		{"explain --failed --from 1h --record x.json", "give one of them"},
+		{"explain --failed --limit 3", "--limit is for --from"},
+		{"explain --failed --max -3", "--max"},
+		{"explain --failed --from 1h --bus localhost", "HOST:PORT"},
+		{"explain --failed --record /no/such/file", "no such file"},
+		{"explain --pattern - --record -", "both"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args[:min(len(tt.args), 60)], func(t *testing.T) {
@@ -264,9 +283,10 @@ func TestUsage(t *testing.T) {
 
 func TestHelpAndVersion(t *testing.T) {
 	for args, want := range map[string][]string{
-		"--help":      {"tail", "version"},
-		"tail --help": {"Exit status:", "3    ended as asked, but gaps were reported", "KEYTRAIL_BUS"},
-		"version":     {"subscriber "},
+		"--help":         {"tail", "version"},
+		"explain --help": {"Exit status:", "Conditions for --where:", "KEYTRAIL"},
+		"tail --help":    {"Exit status:", "Conditions for --where:", "3    ended as asked, but gaps were reported", "KEYTRAIL_BUS"},
+		"version":        {"subscriber "},
 	} {
 		stdout, _ := run(t, statusOK, strings.Fields(args)...)
 		for _, text := range want {

@@ -1,136 +1,256 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
+	"os"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
-	"github.com/keytrail/keytrail/client"
+	"github.com/keytrail/keytrail/filter"
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/internal/show"
+	"github.com/keytrail/keytrail/internal/when"
+	"github.com/keytrail/keytrail/record"
 )
 
-// noBusError: nobody answered when the command began.
-type noBusError struct {
-	bus   string
-	cause *error // nil if nothing is known
+type explainCommand struct {
+	filterFlags
+
+	Record string `group:"on" placeholder:"FILE" help:"Say of each record of this file whether and why it matches. CloudTrail JSON as bus publish takes it, also gzip; '-' is the standard input."`
+	Max    int    `group:"on" placeholder:"N" default:"10" help:"Explain N records of the file at most; all are counted (default ${default})."`
+
+	From  string `group:"on" placeholder:"WHEN" help:"Try the filter on what the bus has stored since: earliest, a time, a date, or how long ago (15m, 1h, 2d)."`
+	Limit uint64 `group:"on" placeholder:"N" help:"Look at N records at most."`
+	Bus   string `group:"on" default:"127.0.0.1:9440" placeholder:"HOST:PORT" help:"The bus that --from asks (default ${default})."`
+
+	Color string `group:"output" enum:"auto,always,never" default:"auto" help:"auto (on a terminal, unless NO_COLOR is set), always or never."`
 }
 
-func (e *noBusError) Error() string {
-	s := fmt.Sprintf("no bus answers at %s: start one with `bus serve`, or say where it is with --bus", e.bus)
-	if e.cause != nil {
-		s += because(*e.cause)
-	}
-	return s
+// Help is the part of the help text that flags do not cover.
+func (*explainCommand) Help() string {
+	return `Prints the filter that the flags make, in one text that means the same, its clauses, and by what a bus finds it when a record comes. No bus is asked.
+
+With --record each clause comes with whether it held, and on which values of the record. With --from a bus runs the filter over its log: HELD counts the records for which a clause held, DECIDED those that would have come out differently if it had. A clause that decides little is not needed; one that decides too much may not say what was meant. Ctrl-C ends with what is known so far.
+
+` + filterHelp + `
+
+Exit status:
+
+    0    some record matches, or none was to be tried
+    1    no record matches
+    2    bad usage, or an error`
 }
 
-// because is the cause of a lost connection in brackets; "" if there is none
-// to speak of.
-func because(err error) string {
-	if err == nil {
-		return ""
-	}
-	text := status.Convert(err).Message()
-	if _, cause, ok := strings.Cut(text, `"transport: Error while dialing: `); ok {
-		text = strings.TrimSuffix(cause, `"`) // the rest repeats that there is no connection
-	}
-	return " (" + text + ")"
-}
+// errNoMatch ends an explanation after which it is clear that nothing matched.
+var errNoMatch = errors.New("no record matches")
 
-// explain is err as people should read it: what happened and what to do.
-func explain(err error, c *tailCommand) error {
-	var expired *client.ExpiredError
-	if errors.As(err, &expired) {
-		return errors.New(explainExpired(expired, c))
-	}
-	s, ok := status.FromError(err)
-	if err == nil || !ok {
+// failure is an error of a command whose status 1 means something else.
+type failure struct{ error }
+
+// Run implements `subscriber explain`.
+func (c *explainCommand) Run(ctx context.Context, p *program) error {
+	if err := c.usage(); err != nil {
 		return err
 	}
-	switch s.Code() {
-	case codes.DataLoss:
-		return errors.New(explainDataLoss(s.Message(), c))
-	case codes.Unimplemented:
-		return fmt.Errorf("what answers at %s is not a Keytrail bus, or an older one: %s", c.Bus, s.Message())
-	case codes.InvalidArgument:
-		return fmt.Errorf("the bus at %s does not take this request: %s", c.Bus, s.Message())
-	default:
-		return fmt.Errorf("the bus at %s has ended the stream: %s: %s", c.Bus, s.Code(), s.Message())
+	_, compiled, err := c.filter(interruptible(ctx, p.Stdin))
+	if err != nil {
+		return err
 	}
-}
-
-func explainDataLoss(message string, c *tailCommand) string {
-	return fmt.Sprintf("the bus at %s does not know this position: %s\n"+
-		"Its log was deleted, replaced, or restored from an older copy. Records that came after the position may be lost, and others may have taken their places.\n"+
-		"Find out what happened; then start anew with --from earliest%s.", c.Bus, message, withoutCheckpoint(c))
-}
-
-func explainExpired(e *client.ExpiredError, c *tailCommand) string {
-	var b strings.Builder
-	b.WriteString("the log no longer holds the records at this position")
-	if e.EarliestCursor == "" {
-		b.WriteString(": " + e.Error())
-	} else {
-		b.WriteString(": its earliest is at " + e.EarliestCursor)
-		if !e.EarliestTime.IsZero() {
-			b.WriteString(", stored at " + e.EarliestTime.UTC().Format(time.RFC3339))
+	out := newOutput(p.Stdout, "oneline", c.Color)
+	text, _ := printable(compiled.String())
+	out.line(text)
+	for _, w := range c.warnings(compiled) {
+		text, _ := printable(w)
+		out.line(out.paint(yellow, "warning:"), " ", text)
+	}
+	switch {
+	case c.Record != "":
+		err = c.records(ctx, p, compiled, out)
+	default:
+		if clauses := compiled.Clauses(); len(clauses) > 1 {
+			out.line()
+			out.tree(clauses)
 		}
 	}
-	b.WriteString("\nTo go on there and have the missing records reported as a gap, add --allow-gap.")
-	if e.EarliestCursor != "" {
-		fmt.Fprintf(&b, "\nTo go on there as if nothing were missing, use --from %s%s.", e.EarliestCursor, withoutCheckpoint(c))
+	var bad *usageError
+	if errors.As(err, &bad) {
+		return err
 	}
-	return b.String()
+	if flushErr := out.flush(); flushErr != nil {
+		err = flushErr
+	}
+	switch {
+	case errors.Is(err, errPipe):
+		return nil
+	case err == nil, errors.Is(err, errNoMatch):
+		return err
+	}
+	return &failure{err}
 }
 
-// withoutCheckpoint: a position in a file wins over --from.
-func withoutCheckpoint(c *tailCommand) string {
-	if c.Checkpoint == "" {
-		return ""
+// usage finds flags that do not go together.
+func (c *explainCommand) usage() error {
+	switch {
+	case !c.given():
+		return usage("there is no filter to explain; give one, such as --where 'outcome = denied'")
+	case c.Record != "" && c.From != "":
+		return usage("--record and --from are two ways to try a filter; give one of them")
+	case c.Record == "-" && (c.Pattern == "-" || c.Selectors == "-"):
+		return usage("the filter and --record can't both be the standard input")
+	case c.Limit > 0 && c.From == "":
+		return usage("--limit is for --from")
+	case c.Max < 0:
+		return usage("--max %d is negative", c.Max)
+	case c.From == "":
+		return nil
 	}
-	return " and remove " + c.Checkpoint
+	if err := checkBus(c.Bus); err != nil {
+		return err
+	}
+	_, err := c.since(time.Now())
+	return err
 }
 
-// resumable says whether the position at which err came up is worth resuming
-// from.
-func resumable(err error) bool {
-	var expired *client.ExpiredError
-	return !errors.As(err, &expired) && status.Code(err) != codes.DataLoss
+// since is the time that --from means; zero for the earliest record.
+func (c *explainCommand) since(now time.Time) (time.Time, error) {
+	if c.From == "earliest" {
+		return time.Time{}, nil
+	}
+	t, err := when.Time(c.From, now)
+	switch {
+	case err != nil:
+		return t, usage("--from %q is none of: earliest; a time (2026-01-05T08:00:00Z, or 2026-01-05 for midnight UTC); how long ago (15m, 1h, 2d)", c.From)
+	case t.After(now.Add(skew)):
+		return t, usage("--from %s is in the future", c.From)
+	}
+	return t, nil
 }
 
-// gapReasons says why records are missing, and what that means.
-var gapReasons = map[keytrailv1.GapReason][2]string{
-	keytrailv1.GapReason_GAP_REASON_EXPIRED: {
-		"the log had dropped them for their age, or for want of room, before they were read",
-		"They can't be delivered any more. Read sooner, or have the log keep more.",
-	},
-	keytrailv1.GapReason_GAP_REASON_TRIMMED: {
-		"an operator has removed them from the log",
-		"They can't be delivered any more.",
-	},
-	keytrailv1.GapReason_GAP_REASON_UNREADABLE: {
-		"they are in the log, in a format that this bus can't read",
-		"A newer bus can: read them there, from the first of these positions.",
-	},
-	keytrailv1.GapReason_GAP_REASON_MISSING: {
-		"they are not in the log, and the bus does not know why",
-		"Somebody has changed the stream behind its back. Find out who.",
-	},
+// maxSaidBad is how many bad records of a file are named.
+const maxSaidBad = 10
+
+// records explains the records of a file.
+func (c *explainCommand) records(ctx context.Context, p *program, compiled *filter.Filter, out *output) error {
+	in := interruptible(ctx, p.Stdin)
+	if c.Record != "-" {
+		file, err := os.Open(c.Record)
+		if err != nil {
+			return usage("--record: %s", err)
+		}
+		defer file.Close()
+		in = file
+	}
+	var (
+		records = record.NewReader(in)
+		trial   = compiled.NewTrial()
+		view    record.View
+		encoded []byte
+		bad     int
+		last    error
+	)
+	for ctx.Err() == nil {
+		r, err := records.Next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			if encoded, err = (proto.MarshalOptions{}).MarshalAppend(encoded[:0], r); err == nil {
+				err = view.Reset(encoded)
+			}
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			if bad++; bad <= maxSaidBad {
+				p.say("%s: %s", c.Record, err)
+			}
+			if one := (*record.RecordError)(nil); errors.As(err, &one) {
+				continue // with those after it
+			}
+			last = err
+			break
+		}
+		trial.Consider(&view)
+		if trial.Considered <= uint64(c.Max) {
+			out.line()
+			out.explain(records.Number(), r, compiled.Explain(&view))
+		}
+		if out.full() {
+			if err := out.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if trial.Considered > 1 {
+		out.line()
+		out.summary(trial.Considered, trial.Matched)
+		out.counts(trial.Clauses())
+	}
+	switch {
+	case bad > 0 && last == nil:
+		return fmt.Errorf("%s: %d records could not be read", c.Record, bad)
+	case bad > 0:
+		return fmt.Errorf("%s could not be read to its end", c.Record)
+	case trial.Considered == 0 && ctx.Err() == nil:
+		return fmt.Errorf("%s holds no records", c.Record)
+	case trial.Matched == 0:
+		return errNoMatch
+	}
+	return nil
 }
 
-// gapReport is what people read of a gap.
-func gapReport(g *keytrailv1.Gap) string {
-	count := "records are missing, it is not known how many"
-	if n := g.GetRecords(); g.Records != nil {
-		count = fmt.Sprintf("%d records are missing", n)
+// interruptible is a reader of in that ends with ctx. A read of a terminal or
+// pipe can't be interrupted, so what copies ends with its input, or with the
+// process. It begins when something is read.
+func interruptible(ctx context.Context, in io.Reader) io.Reader {
+	return &lazy{start: func() io.Reader {
+		out, feed := io.Pipe()
+		go func() {
+			_, err := io.Copy(feed, in)
+			feed.CloseWithError(err) // nil: the end
+		}()
+		context.AfterFunc(ctx, func() { out.CloseWithError(ctx.Err()) })
+		return out
+	}}
+}
+
+type lazy struct {
+	start func() io.Reader
+	in    io.Reader
+}
+
+func (l *lazy) Read(p []byte) (int, error) {
+	if l.in == nil {
+		l.in = l.start()
 	}
-	reason, known := gapReasons[g.GetReason()]
-	if !known {
-		reason = [2]string{"reason " + g.GetReason().String(), "A newer subscriber may know what that means."}
+	return l.in.Read(p)
+}
+
+// explain shows why a record does or does not match.
+func (o *output) explain(number int, r *keytrailv1.Record, x *filter.Explanation) {
+	const width = 10
+	verdict := o.paint(red, "no match") + "  "
+	if x.Matched {
+		verdict = o.paint(green, "match") + "     "
 	}
-	return fmt.Sprintf("GAP: %s: %s\nGAP: after %s, up to %s\nGAP: Some of them may have matched. %s",
-		count, reason[0], g.GetAfterCursor(), g.GetCursor(), reason[1])
+	o.line(verdict, fmt.Sprintf("record %d  %s", number, show.Text(r.GetEventId())))
+	style := o.style
+	style.Width = pageWidth - width
+	style.Columns = []show.Column{show.Time, show.Outcome, show.Event, show.Who}
+	o.line(spaces(width), style.Line(r))
+	o.verdicts(x.Clauses)
+}
+
+// summary says how many records matched.
+func (o *output) summary(considered, matched uint64) {
+	percent := ""
+	if considered > 0 {
+		percent = fmt.Sprintf(" (%.3g %%)", 100*float64(matched)/float64(considered))
+	}
+	o.line(o.paint(bold, fmt.Sprintf("%d records considered, %d matched%s", considered, matched, percent)))
 }

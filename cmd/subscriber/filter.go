@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/keytrail/keytrail/filter"
@@ -11,7 +14,12 @@ import (
 // filterFlags choose records. A pointer is nil when the flag was not given, so
 // that --read-only=false means what it says.
 type filterFlags struct {
-	Key      []string `group:"which" placeholder:"KEY" help:"Records of this key: a key ID or ARN; '*' is a wildcard. Repeatable."`
+	Where     []string `group:"which" sep:"none" placeholder:"TEXT" help:"Records for which this condition holds, as in: event = Decrypt and outcome = failure. Repeatable: then all must hold."`
+	Cel       string   `group:"which" placeholder:"EXPR" help:"Records for which this CEL expression is true."`
+	Pattern   string   `group:"which" placeholder:"FILE" help:"Records that the Amazon EventBridge event pattern in this file matches. '-' is the standard input."`
+	Selectors string   `group:"which" placeholder:"FILE" help:"Records that the CloudTrail advanced event selectors in this file choose. '-' is the standard input."`
+
+	Key      []string `group:"which" placeholder:"KEY" help:"Records of this key: a key ID, key ARN or alias ARN; '*' is a wildcard. Repeatable."`
 	Event    []string `group:"which" placeholder:"NAME" help:"Records of this operation, such as Decrypt or 'GenerateDataKey*'. Repeatable."`
 	Account  []string `group:"which" placeholder:"ID" help:"Records for this account. Repeatable."`
 	Region   []string `group:"which" placeholder:"NAME" help:"Records of this Region. Repeatable."`
@@ -26,9 +34,68 @@ type filterFlags struct {
 	NotFailed   *bool    `group:"which" help:"Only calls that succeeded."`
 }
 
-// filter is what the flags ask for: one selector to include, and one to
+// filterHelp is the part of the help text on filters that flags do not cover.
+const filterHelp = `Values of one flag are alternatives, except those of --where; different flags must all hold; a record that any --not flag names is dropped.
+
+Conditions for --where:
+
+    event in (Decrypt, GenerateDataKey*) and outcome = failure
+    event = PutKeyPolicy and json(requestParameters.policy).Statement[].Principal = "*"
+    outcome = denied and not principal ~ "*/ops-*" and not sourceIP cidr 10.0.0.0/8
+    requestParameters.encryptionContext["aws:s3:arn"] ^= "arn:aws:s3:::payroll/"
+
+Fields are those of CloudTrail's records, as CloudTrail spells them, and: event, account, region, outcome (success, failure, denied), key, principal, crossAccount, class (cryptographic, management, read, internal), sourceIP. Operators: = != in ~ (with *) ^= (begins) $= (ends) *= (contains) matches (a regular expression) cidr < <= > >= exists, is null. The documentation of package filter is the manual.`
+
+// filter is what the flags ask for, as the bus is told and as it is compiled.
+// A '-' is read from stdin.
+func (f *filterFlags) filter(stdin io.Reader) (*keytrailv1.Filter, *filter.Filter, error) {
+	if err := f.check(); err != nil {
+		return nil, nil, err
+	}
+	out := f.named()
+	if _, err := filter.Compile(out); err != nil {
+		return nil, nil, usage("these flags make no filter: %s", filterMessage(err))
+	}
+	// Each text by itself, so that a fault is shown in what was written.
+	for _, text := range f.Where {
+		if _, err := filter.Compile(&keytrailv1.Filter{Where: text}); err != nil {
+			return nil, nil, faultIn("--where", err)
+		}
+	}
+	out.Where, out.Cel = joinWhere(f.Where), f.Cel
+	if _, err := filter.Compile(&keytrailv1.Filter{Cel: f.Cel}); err != nil {
+		return nil, nil, faultIn("--cel", err)
+	}
+	var err error
+	if out.Pattern, err = readFilterFile("--pattern", f.Pattern, stdin); err != nil {
+		return nil, nil, err
+	}
+	if _, err := filter.Compile(&keytrailv1.Filter{Pattern: out.Pattern}); err != nil {
+		return nil, nil, faultIn("--pattern "+f.Pattern, err)
+	}
+	if out.Selectors, err = readFilterFile("--selectors", f.Selectors, stdin); err != nil {
+		return nil, nil, err
+	}
+	if _, err := filter.Compile(&keytrailv1.Filter{Selectors: out.Selectors}); err != nil {
+		return nil, nil, faultIn("--selectors "+f.Selectors, err)
+	}
+	// Each is sound. What may be left is that they are too much together.
+	compiled, err := filter.Compile(out)
+	if err != nil {
+		return nil, nil, usage("these flags together make no filter: %s", filterMessage(err))
+	}
+	return out, compiled, nil
+}
+
+// given says whether any flag asks for something.
+func (f *filterFlags) given() bool {
+	n := f.named()
+	return len(n.Include)+len(n.Exclude)+len(f.Where) > 0 || f.Cel != "" || f.Pattern != "" || f.Selectors != ""
+}
+
+// named are the flags that name fields: one selector to include, and one to
 // exclude for each --not flag, so that any of those drops a record.
-func (f *filterFlags) filter() (*keytrailv1.Filter, error) {
+func (f *filterFlags) named() *keytrailv1.Filter {
 	out := &keytrailv1.Filter{}
 	include := &keytrailv1.Selector{
 		Keys: f.Key, EventNames: f.Event, Accounts: f.Account, Regions: f.Region,
@@ -45,17 +112,71 @@ func (f *filterFlags) filter() (*keytrailv1.Filter, error) {
 			out.Exclude = append(out.Exclude, exclude)
 		}
 	}
-	if err := f.check(); err != nil {
-		return nil, err
+	return out
+}
+
+// joinWhere makes one condition of several. Each is on lines of its own, for it
+// may end with a comment.
+func joinWhere(texts []string) string {
+	if len(texts) < 2 {
+		return strings.Join(texts, "")
 	}
-	if _, err := filter.Compile(out); err != nil {
-		var bad *filter.Error
-		if errors.As(err, &bad) {
-			return nil, usage("these flags make no filter: %s", bad.Message)
+	var b strings.Builder
+	for i, text := range texts {
+		if i > 0 {
+			b.WriteString("and ")
 		}
-		return nil, err
+		b.WriteString("(" + text + "\n)\n")
 	}
-	return out, nil
+	return b.String()
+}
+
+// readFilterFile reads the file of a flag, if it was given. It may be no longer
+// than a filter.
+func readFilterFile(flag, name string, stdin io.Reader) (string, error) {
+	in := stdin
+	switch name {
+	case "":
+		return "", nil
+	case "-":
+	default:
+		file, err := os.Open(name)
+		if err != nil {
+			return "", usage("%s: %s", flag, err)
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, filter.MaxBytes+1))
+	switch {
+	case err != nil:
+		return "", usage("%s: %s", flag, err)
+	case len(text) > filter.MaxBytes:
+		return "", usage("%s: %s is longer than %d KiB, the most that a filter may be", flag, name, filter.MaxBytes>>10)
+	case strings.TrimSpace(string(text)) == "":
+		return "", usage("%s: %s is empty", flag, name)
+	}
+	return string(text), nil
+}
+
+// faultIn is the fault of what came from a flag or file, shown in its text.
+func faultIn(where string, err error) error {
+	fault := &usageError{message: where + ": " + filterMessage(err)}
+	var bad *filter.Error
+	if errors.As(err, &bad) && bad.Text != "" {
+		fault.excerpt = excerptOf(bad.Text, bad.Offset)
+	}
+	return fault
+}
+
+// filterMessage is err without the contract's name for the place, which who
+// writes flags does not know.
+func filterMessage(err error) string {
+	var bad *filter.Error
+	if errors.As(err, &bad) {
+		return bad.Message
+	}
+	return err.Error()
 }
 
 // check finds flags that no record could satisfy, which is never what was
@@ -65,6 +186,7 @@ func (f *filterFlags) check() error {
 		flag   string
 		values []string
 	}{
+		{"--where", f.Where},
 		{"--key", f.Key}, {"--event", f.Event}, {"--account", f.Account}, {"--region", f.Region},
 		{"--not-key", f.NotKey}, {"--not-event", f.NotEvent}, {"--not-account", f.NotAccount}, {"--not-region", f.NotRegion},
 	} {
@@ -74,13 +196,8 @@ func (f *filterFlags) check() error {
 			}
 		}
 	}
-	for _, v := range append(f.Key[:len(f.Key):len(f.Key)], f.NotKey...) {
-		switch {
-		case strings.HasPrefix(v, "alias/"), strings.Contains(v, ":alias/"):
-			return usage("%q is an alias: records are found by the key that it stood for; give a key ID or key ARN", v)
-		case strings.HasPrefix(v, "key/"):
-			return usage("%q is neither a key ID nor an ARN; leave out \"key/\"", v)
-		}
+	if f.Pattern == "-" && f.Selectors == "-" {
+		return usage("--pattern and --selectors can't both be the standard input")
 	}
 	if same(f.ReadOnly, f.NotReadOnly) {
 		return usage("--read-only and --not-read-only together leave nothing")
@@ -89,6 +206,17 @@ func (f *filterFlags) check() error {
 		return usage("--failed and --not-failed together leave nothing")
 	}
 	return nil
+}
+
+// warnings says what is odd about the flags and the filter that they make.
+func (f *filterFlags) warnings(compiled *filter.Filter) []string {
+	var list []string
+	for _, v := range append(f.Key[:len(f.Key):len(f.Key)], f.NotKey...) {
+		if strings.HasPrefix(v, "alias/") || strings.Contains(v, ":alias/") {
+			list = append(list, fmt.Sprintf("%q finds calls about the alias itself, such as UpdateAlias; for calls that use its key give the key ID or key ARN", v))
+		}
+	}
+	return append(list, compiled.Warnings()...)
 }
 
 func same(a, b *bool) bool { return a != nil && b != nil && *a == *b }

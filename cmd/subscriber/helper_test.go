@@ -192,7 +192,7 @@ func startProgram(t testing.TB, args []string, change ...func(*program)) *runnin
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{out: newBuffer(), err: newBuffer(), cancel: cancel, ended: make(chan int, 1)}
-	p := &program{Args: args, Stdout: r.out, Stderr: r.err}
+	p := &program{Args: args, Stdin: strings.NewReader(""), Stdout: r.out, Stderr: r.err}
 	for _, f := range change {
 		f(p)
 	}

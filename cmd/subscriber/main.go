@@ -1,4 +1,5 @@
-// Command subscriber follows the audit records of a Keytrail bus.
+// Command subscriber follows the audit records of a Keytrail bus, and explains
+// the filters that choose them.
 package main
 
 import (
@@ -23,22 +24,25 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	p := &program{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr}
+	p := &program{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(p.Run(ctx))
 }
 
-// Exit statuses. The help text of tail lists them.
+// Exit statuses. The help texts list them. Those of explain are as grep has
+// them: statusNoMatch is no error, and statusUsage is every error.
 const (
-	statusOK    = 0
-	statusError = 1
-	statusUsage = 2
-	statusGaps  = 3
+	statusOK      = 0
+	statusError   = 1
+	statusNoMatch = 1
+	statusUsage   = 2
+	statusGaps    = 3
 )
 
 // program is one run of the command. Flags are also taken from the
 // environment of the process.
 type program struct {
 	Args   []string // without the name of the program
+	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
 
@@ -49,6 +53,7 @@ type program struct {
 
 type commands struct {
 	Tail    tailCommand    `cmd:"" help:"Print audit records as they happen."`
+	Explain explainCommand `cmd:"" help:"Say how a filter is understood, and why it chooses what it does."`
 	Version versionCommand `cmd:"" help:"Print the version of this program."`
 }
 
@@ -78,7 +83,7 @@ func (p *program) Run(ctx context.Context) (status int) {
 	case exited >= 0:
 		return exited
 	case err != nil:
-		return p.end(&usageError{err.Error()})
+		return p.end(usage("%s", err))
 	}
 	if err := refuseEmpty(parsed); err != nil {
 		return p.end(err)
@@ -102,12 +107,15 @@ func refuseEmpty(parsed *kong.Context) error {
 }
 
 // usageError says what is wrong with the command line. Nothing was done.
-type usageError struct{ message string }
+type usageError struct {
+	message string
+	excerpt []string // lines that show where the fault is, if it is in a text
+}
 
 func (e *usageError) Error() string { return e.message }
 
 func usage(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
+	return &usageError{message: fmt.Sprintf(format, args...)}
 }
 
 // errGaps ends a command that did what it was asked, and has reported gaps.
@@ -116,13 +124,22 @@ var errGaps = errors.New("records are missing")
 // end reports err and turns it into an exit status.
 func (p *program) end(err error) int {
 	var bad *usageError
+	var failed *failure
 	switch {
 	case err == nil:
 		return statusOK
+	case errors.Is(err, errNoMatch):
+		return statusNoMatch
+	case errors.As(err, &failed):
+		p.say("%s", failed.error)
+		return statusUsage
 	case errors.Is(err, errGaps):
 		return statusGaps
 	case errors.As(err, &bad):
-		p.say("%s", bad.message)
+		p.sayOwn(bad.message)
+		for _, line := range bad.excerpt { // printable already, and aligned
+			fmt.Fprintf(p.Stderr, "    %s\n", line)
+		}
 		p.say("see `subscriber %s--help`", p.subcommand())
 		return statusUsage
 	default:
@@ -133,8 +150,8 @@ func (p *program) end(err error) int {
 
 // subcommand is the one that was meant, for a hint.
 func (p *program) subcommand() string {
-	if len(p.Args) > 0 && p.Args[0] == "tail" {
-		return "tail "
+	if len(p.Args) > 0 && (p.Args[0] == "tail" || p.Args[0] == "explain") {
+		return p.Args[0] + " "
 	}
 	return ""
 }
@@ -144,5 +161,14 @@ func (p *program) subcommand() string {
 func (p *program) say(format string, args ...any) {
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
 		fmt.Fprintf(p.Stderr, "subscriber: %s\n", show.Text(strings.TrimRight(line, "\n")))
+	}
+}
+
+// sayOwn is say for what quotes only what the user has written, who knows which
+// of its backslashes are escapes.
+func (p *program) sayOwn(text string) {
+	for line := range strings.Lines(text) {
+		shown, _ := printable(strings.TrimRight(line, "\n"))
+		fmt.Fprintf(p.Stderr, "subscriber: %s\n", shown)
 	}
 }

@@ -32,6 +32,7 @@ type tailCommand struct {
 var groups = kong.ExplicitGroups([]kong.Group{
 	{Key: "which", Title: "Which records:"},
 	{Key: "range", Title: "From where, and how far:"},
+	{Key: "on", Title: "Tried on what:"},
 	{Key: "output", Title: "Output:"},
 })
 
@@ -39,7 +40,7 @@ var groups = kong.ExplicitGroups([]kong.Group{
 func (*tailCommand) Help() string {
 	return `Records go to the standard output and nothing else does. Gaps, lost connections and the position to resume from are told on the standard error.
 
-Values of one flag are alternatives; different flags must all hold; a record that any --not flag names is dropped.
+` + filterHelp + `
 
 Forms of --from:
 
@@ -64,7 +65,7 @@ Each flag can also be set in the environment: KEYTRAIL_BUS for --bus, and so on.
 
 // Run implements `subscriber tail`.
 func (c *tailCommand) Run(ctx context.Context, p *program) error {
-	cfg, err := c.config()
+	cfg, err := c.config(p)
 	if err != nil {
 		return err
 	}
@@ -105,12 +106,10 @@ func (c *tailCommand) Run(ctx context.Context, p *program) error {
 }
 
 // config checks the flags and says what to subscribe to.
-func (c *tailCommand) config() (client.SubscriptionConfig, error) {
+func (c *tailCommand) config(p *program) (client.SubscriptionConfig, error) {
 	cfg := client.SubscriptionConfig{AllowGap: c.AllowGap}
-	if !strings.Contains(c.Bus, "://") && !strings.HasPrefix(c.Bus, "unix:") {
-		if _, port, err := net.SplitHostPort(c.Bus); err != nil || port == "" {
-			return cfg, usage("--bus %q is not HOST:PORT, such as 127.0.0.1:9440", c.Bus)
-		}
+	if err := checkBus(c.Bus); err != nil {
+		return cfg, err
 	}
 	if c.Max != nil && *c.Max < 1 {
 		return cfg, usage("--max %d is less than 1", *c.Max)
@@ -124,9 +123,27 @@ func (c *tailCommand) config() (client.SubscriptionConfig, error) {
 		cfg.CheckpointInterval = min(max(*c.UntilIdle/2, 100*time.Millisecond), 10*time.Second)
 	}
 	var err error
-	if cfg.Filter, err = c.filter(); err != nil {
+	if cfg.Start, err = parseStart(c.From, time.Now()); err != nil {
 		return cfg, err
 	}
-	cfg.Start, err = parseStart(c.From, time.Now())
-	return cfg, err
+	wanted, compiled, err := c.filter(p.Stdin)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Filter = wanted
+	for _, w := range c.warnings(compiled) {
+		p.sayOwn("warning: " + w)
+	}
+	return cfg, nil
+}
+
+// checkBus checks the address of a bus, as far as that can be done without it.
+func checkBus(addr string) error {
+	if strings.Contains(addr, "://") || strings.HasPrefix(addr, "unix:") {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+		return usage("--bus %q is not HOST:PORT, such as 127.0.0.1:9440", addr)
+	}
+	return nil
 }

@@ -1,0 +1,182 @@
+package filter
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/record"
+)
+
+// maxWarnings is how many warnings a filter gets.
+const maxWarnings = 20
+
+// warnings says what is odd about e: paths that no record of the KMS'
+// operations has, and values that no record has there.
+func (e *expr) warnings() []string {
+	w := warner{at: recordCursor}
+	w.expr(e)
+	return w.list
+}
+
+type warner struct {
+	list   []string
+	inside bool   // within the parentheses of an element
+	at     cursor // where paths begin
+}
+
+func (w *warner) add(format string, args ...any) {
+	if s := fmt.Sprintf(format, args...); len(w.list) < maxWarnings && !slices.Contains(w.list, s) {
+		w.list = append(w.list, s)
+	}
+}
+
+func (w *warner) expr(e *expr) {
+	if len(w.list) == maxWarnings {
+		return
+	}
+	switch e.kind {
+	case exprTest:
+		w.test(e.test)
+		return
+	case exprElement:
+		w.path(e.element.path.steps)
+		inside, at := w.inside, w.at
+		defer func() { w.inside, w.at = inside, at }()
+		w.inside, w.at = true, at.follow(e.element.path.steps)
+	}
+	for _, k := range e.kids {
+		w.expr(k)
+	}
+}
+
+func (w *warner) test(t *test) {
+	switch {
+	case t.of.name == fieldSourceIP:
+		w.addresses(t, "sourceIP")
+	case t.of.name != pathOnly || !w.path(t.of.path.steps) || w.inside || len(t.of.path.steps) != 1:
+	default:
+		switch t.of.path.steps[0].name {
+		case "eventName":
+			w.events(t)
+		case "eventSource":
+			w.sources(t)
+		case "recipientAccountId":
+			w.accounts(t)
+		case "sourceIPAddress":
+			w.addresses(t, "sourceIPAddress")
+		}
+	}
+}
+
+// path warns of a path that no record has, and reports whether it is fine.
+func (w *warner) path(steps []step) bool {
+	at := w.at
+	for i, s := range steps {
+		if s.kind == stepMember && at.lacks(s.name) {
+			p := printer{inside: w.inside, at: w.at}
+			p.path(steps[:i+1])
+			path := string(p.buf)
+			switch {
+			case at.m.list && !at.element && at.m.members[s.name] != nil:
+				w.add("%s is a list, so that %s is never there; did you mean %s?", at.m.path, path, at.m.members[s.name].path)
+			case w.inside:
+				w.add("no record of the KMS' operations has %s in %s[]%s", path, w.at.m.path, asQuestion(w.at.suggest(path)))
+			default:
+				w.add("no record of the KMS' operations has %s%s", path, asQuestion(w.at.suggest(path)))
+			}
+			return false
+		}
+		at = at.next(s)
+	}
+	return true
+}
+
+func asQuestion(fields []string) string {
+	if len(fields) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(fields, " or ") + "?"
+}
+
+// operationNames are the names of the catalogue's operations.
+var operationNames = func() (names []string) {
+	for op := range record.Operations() {
+		names = append(names, op.Name)
+	}
+	return names
+}()
+
+// events warns of values that are the name of no operation.
+func (w *warner) events(t *test) {
+	for _, v := range t.values {
+		if _, known := record.LookupOperation(v); known && t.op == keytrailv1.Operator_OPERATOR_EQUALS {
+			continue
+		}
+		one, bad := newTest(t.of, t.op, []string{v})
+		if bad != nil || !one.test.takesTexts() {
+			return
+		}
+		if slices.ContainsFunc(operationNames, one.test.takes) {
+			continue
+		}
+		name := v[strings.LastIndexByte(v, ':')+1:] // kms:Decrypt is how policies write it
+		w.add("no operation of the KMS that this version knows has a name that matches %s%s", quote(shortened(v)), didYouMean(name, operationNames))
+	}
+}
+
+// takesTexts reports whether t compares texts.
+func (t *test) takesTexts() bool {
+	switch t.op {
+	case keytrailv1.Operator_OPERATOR_EQUALS, keytrailv1.Operator_OPERATOR_WILDCARD, keytrailv1.Operator_OPERATOR_STARTS_WITH,
+		keytrailv1.Operator_OPERATOR_ENDS_WITH, keytrailv1.Operator_OPERATOR_CONTAINS, keytrailv1.Operator_OPERATOR_MATCHES:
+		return !t.of.accountOf && (t.of.only == record.Missing || t.of.only == record.String)
+	}
+	return false
+}
+
+// takes reports whether t holds for a text.
+func (t *test) takes(s string) bool {
+	w := walk{test: t}
+	return w.compare(s)
+}
+
+// sources warns of services that are none.
+func (w *warner) sources(t *test) {
+	if t.op != keytrailv1.Operator_OPERATOR_EQUALS {
+		return
+	}
+	for _, v := range t.values {
+		if !strings.Contains(v, ".") {
+			w.add("no service is called %s in a record; they are like kms.amazonaws.com", quote(shortened(v)))
+		}
+	}
+}
+
+// accounts warns of accounts that are none.
+func (w *warner) accounts(t *test) {
+	if t.op != keytrailv1.Operator_OPERATOR_EQUALS {
+		return
+	}
+	for _, v := range t.values {
+		if len(v) != 12 || strings.Trim(v, "0123456789") != "" {
+			w.add("no account is called %s; they have 12 digits", quote(shortened(v)))
+		}
+	}
+}
+
+// addresses warns of addresses that are none.
+func (w *warner) addresses(t *test, field string) {
+	if t.op != keytrailv1.Operator_OPERATOR_EQUALS {
+		return
+	}
+	for _, v := range t.values {
+		if _, err := netip.ParsePrefix(v); err == nil {
+			w.add("%s is never %s; write %s cidr %s for an address in that block", field, v, field, v)
+		} else if _, err := netip.ParseAddr(v); err != nil && t.of.name == fieldSourceIP {
+			w.add("sourceIP is never %s, for it holds addresses alone; sourceIPAddress has names of hosts as well", quote(shortened(v)))
+		}
+	}
+}
