@@ -121,11 +121,8 @@ func (t *jsonText) syntaxError(err error) error {
 
 // errorf makes an error about what stands at an offset of the text.
 func (t *jsonText) errorf(at int, format string, args ...any) *Error {
-	before := t.text[:at]
-	line := 1 + strings.Count(before, "\n")
-	column := at - strings.LastIndexByte(before, '\n')
 	return &Error{
-		Message: fmt.Sprintf("line %d, column %d: ", line, column) + fmt.Sprintf(format, args...),
+		Message: placeOf(t.text, at) + ": " + fmt.Sprintf(format, args...),
 		Text:    t.text,
 		Offset:  at,
 	}

@@ -12,5 +12,4 @@ type celExpr struct{ source string }
 
 func (c *celExpr) holds(*record.View) bool { return false }
 
-func compileCEL(string) (*expr, error)       { return nil, errors.New("not yet") }
-func compileSelectors(string) (*expr, error) { return nil, errors.New("not yet") }
+func compileCEL(string) (*expr, error) { return nil, errors.New("not yet") }
