@@ -55,6 +55,7 @@ var owned = map[string]struct {
 	owners []string
 	why    string
 }{
+	"cel.dev/cel-go":                    {[]string{"filter"}, "only filters know CEL"},
 	"github.com/nats-io/nats.go":        {[]string{"eventlog"}, "the log alone knows NATS"},
 	"github.com/nats-io/nats-server/v2": {[]string{"eventlog"}, "the log alone knows NATS"},
 	"github.com/alecthomas/kong":        {[]string{"cmd/bus", "cmd/subscriber", "loadtest"}, "only programs have command lines"},
