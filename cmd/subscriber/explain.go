@@ -17,14 +17,16 @@ import (
 	"github.com/keytrail/keytrail/record"
 )
 
+// explainCommand takes only the filter and the bus from the environment: the
+// rest of what is set there is for tail.
 type explainCommand struct {
 	filterFlags
 
-	Record string `group:"on" placeholder:"FILE" help:"Say of each record of this file whether and why it matches. CloudTrail JSON as bus publish takes it, also gzip; '-' is the standard input."`
-	Max    int    `group:"on" placeholder:"N" default:"10" help:"Explain N records of the file at most; all are counted (default ${default})."`
+	Record string `env:"-" group:"on" placeholder:"FILE" help:"Say of each record of this file whether and why it matches. CloudTrail JSON as bus publish takes it, also gzip; '-' is the standard input."`
+	Max    int    `env:"-" group:"on" placeholder:"N" default:"10" help:"Explain N records of the file at most; all are counted (default ${default})."`
 
-	From  string `group:"on" placeholder:"WHEN" help:"Try the filter on what the bus has stored since: earliest, a time, a date, or how long ago (15m, 1h, 2d)."`
-	Limit uint64 `group:"on" placeholder:"N" help:"Look at N records at most."`
+	From  string `env:"-" group:"on" placeholder:"WHEN" help:"Try the filter on what the bus has stored since: earliest, a time, a date, or how long ago (15m, 1h, 2d)."`
+	Limit uint64 `env:"-" group:"on" placeholder:"N" help:"Look at N records at most."`
 	Bus   string `group:"on" default:"127.0.0.1:9440" placeholder:"HOST:PORT" help:"The bus that --from asks (default ${default})."`
 
 	Color string `group:"output" enum:"auto,always,never" default:"auto" help:"auto (on a terminal, unless NO_COLOR is set), always or never."`
@@ -56,7 +58,7 @@ func (c *explainCommand) Run(ctx context.Context, p *program) error {
 	if err := c.usage(); err != nil {
 		return err
 	}
-	_, compiled, err := c.filter(interruptible(ctx, p.Stdin))
+	wanted, compiled, err := c.filter(interruptible(ctx, p.Stdin))
 	if err != nil {
 		return err
 	}
@@ -70,6 +72,8 @@ func (c *explainCommand) Run(ctx context.Context, p *program) error {
 	switch {
 	case c.Record != "":
 		err = c.records(ctx, p, compiled, out)
+	case c.From != "":
+		err = c.history(ctx, p, wanted, out)
 	default:
 		if clauses := compiled.Clauses(); len(clauses) > 1 {
 			out.line()
@@ -188,6 +192,10 @@ func (c *explainCommand) records(ctx context.Context, p *program, compiled *filt
 	}
 	if trial.Considered > 1 {
 		out.line()
+		if more := int(trial.Considered) - c.Max; more > 0 && c.Max > 0 {
+			out.line(out.paint(dim, fmt.Sprintf("%d more records are only counted; --max %d explains all", more, trial.Considered)))
+			out.line()
+		}
 		out.summary(trial.Considered, trial.Matched)
 		out.counts(trial.Clauses())
 	}
@@ -239,10 +247,13 @@ func (o *output) explain(number int, r *keytrailv1.Record, x *filter.Explanation
 		verdict = o.paint(green, "match") + "     "
 	}
 	o.line(verdict, fmt.Sprintf("record %d  %s", number, show.Text(r.GetEventId())))
-	style := o.style
-	style.Width = pageWidth - width
-	style.Columns = []show.Column{show.Time, show.Outcome, show.Event, show.Who}
-	o.line(spaces(width), style.Line(r))
+	style := show.Style{Color: o.style.Color, Columns: []show.Column{show.Time, show.Outcome, show.Event, show.Who}}
+	line := style.Line(r)
+	if displayed(line) > pageWidth-width {
+		style.Width = pageWidth - width
+		line = style.Line(r)
+	}
+	o.line(spaces(width), line)
 	o.verdicts(x.Clauses)
 }
 
@@ -253,4 +264,10 @@ func (o *output) summary(considered, matched uint64) {
 		percent = fmt.Sprintf(" (%.3g %%)", 100*float64(matched)/float64(considered))
 	}
 	o.line(o.paint(bold, fmt.Sprintf("%d records considered, %d matched%s", considered, matched, percent)))
+}
+
+// index says what the index uses.
+func (o *output) index(by string) {
+	text, _ := printable(by)
+	o.line("index: ", text)
 }
