@@ -200,6 +200,9 @@ func (p *path) anyElement(s scope, holds func(record.Value) bool) bool {
 	case !s.inside:
 		x = s.view.Root()
 	}
+	if x.Kind() == record.Missing {
+		return false
+	}
 	return eachValue(x, steps, holds)
 }
 

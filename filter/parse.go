@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -26,7 +27,7 @@ func parseText(text string) (*expr, error) {
 	if p.atEnd() {
 		return nil, p.fail(0, `there is no condition; write one such as event = Decrypt, or leave it out`)
 	}
-	if c := p.next(); c == '{' || c == '[' && strings.HasSuffix(strings.TrimSpace(text), "]") {
+	if c := p.next(); c == '{' || c == '[' && json.Valid([]byte(text)) {
 		return nil, p.fail(p.pos, `this looks like JSON; EventBridge patterns and CloudTrail selectors have fields and flags of their own`)
 	}
 	e, err := p.choice()
