@@ -54,7 +54,6 @@ var (
 	drawnNumber = []string{"7", "-100", "0", "7.00", "1e3", "-0.5", "9007199254740993"}
 )
 
-
 func mustOperand(text string, inside bool) operand {
 	of, err := parseOperand(text, inside)
 	if err != nil {
