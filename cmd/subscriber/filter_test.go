@@ -43,6 +43,9 @@ func TestFlagsMakeFilters(t *testing.T) {
 			`event = Decrypt and outcome = failure and account = 111122223333`},
 		{"a pattern", filterFlags{Pattern: pattern}, "", `event = Decrypt and errorCode ^= AccessDenied`},
 		{"a pattern on the standard input", filterFlags{Pattern: "-"}, deniedPattern, `event = Decrypt and errorCode ^= AccessDenied`},
+		{"CEL", filterFlags{Cel: "userIdentity.accountId != recipientAccountId"}, "", `cel("userIdentity.accountId != recipientAccountId")`},
+		{"all of them", filterFlags{Account: []string{"111122223333"}, Where: []string{"outcome = denied"}, Cel: "userIdentity.accountId != recipientAccountId", Pattern: pattern}, "",
+			`account = 111122223333 and outcome = denied and cel("userIdentity.accountId != recipientAccountId") and event = Decrypt and errorCode ^= AccessDenied`},
 		{"selectors", filterFlags{Selectors: selectors}, "", ""},
 	}
 	for _, tt := range tests {
@@ -105,6 +108,7 @@ func TestFaultsAreShown(t *testing.T) {
 		{"a field", []string{"--where", `userIdentity.arm = "*/bob"`}, []string{"--where: ", "did you mean userIdentity.arn?"}, "    userIdentity.arm = \"*/bob\"\n"},
 		{"on a line of many", []string{"--where", "event = Decrypt\n  annd outcome = failure"}, []string{"line 2, column 3"},
 			"      annd outcome = failure\n      ^\n"},
+		{"CEL", []string{"--cel", "eventName == 1 +"}, []string{"--cel: "}, "    eventName == 1 +\n"},
 		{"a pattern", []string{"--pattern", path("p.json", "{\n  \"eventName\": [{\"suffiks\": \"Key\"}]\n}\n")}, []string{"p.json: ", "suffix"},
 			"      \"eventName\": [{\"suffiks\": \"Key\"}]\n"},
 		{"selectors", []string{"--selectors", path("s.json", `[{"FieldSelectors":[{"Field":"eventCategory","Equals":["Management"]},{"Field":"eventNam","Equals":["Decrypt"]}]}]`)}, []string{"s.json: ", "eventName"},

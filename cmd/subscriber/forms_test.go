@@ -125,6 +125,10 @@ func formTests(t testing.TB) []formTest {
 			category := o.at("eventCategory") // which old records do not have
 			return (category == nil || category == "Management") && fmt.Sprint(o.at("readOnly")) != "true" && strings.Contains(o.text("eventName"), "Key")
 		}},
+		{"--cel", []string{"--cel", `has(userIdentity.accountId) && has(recipientAccountId) && userIdentity.accountId != recipientAccountId || eventName.startsWith("Generate")`}, func(o object) bool {
+			caller, owner := o.text("userIdentity", "accountId"), o.text("recipientAccountId")
+			return caller != "" && owner != "" && caller != owner || strings.HasPrefix(o.text("eventName"), "Generate")
+		}},
 	}
 }
 
