@@ -10,6 +10,9 @@ func IsKeyARN(s string) bool { return KeyID(s) != "" }
 // KeyID returns the key ID of a key ARN, the part after "key/". It returns ""
 // if arn is not a key ARN.
 func KeyID(arn string) string {
+	if id := usualKeyID(arn); id != "" {
+		return id
+	}
 	rest, ok := strings.CutPrefix(arn, "arn:")
 	if !ok {
 		return ""
@@ -33,6 +36,23 @@ func KeyID(arn string) string {
 	}
 	id, ok := strings.CutPrefix(rest[account:], ":key/")
 	if !ok || strings.IndexByte(id, ':') >= 0 || strings.IndexByte(id, '/') >= 0 {
+		return ""
+	}
+	return id
+}
+
+// usualKeyID is KeyID of nearly all key ARNs, those of AWS's main partition with
+// an account of 12 digits and a key ID of 36 characters; "" of all others.
+func usualKeyID(arn string) string {
+	const prefix, account, resource = "arn:aws:kms:", len(":111122223333"), len(":key/")
+	at := len(arn) - 36 - resource
+	if at-account <= len(prefix) || arn[:len(prefix)] != prefix || arn[at-account] != ':' || arn[at:at+resource] != ":key/" {
+		return ""
+	}
+	id := arn[at+resource:]
+	// Three colons before the Region and two that were seen: there is none
+	// where it should not be.
+	if strings.Count(arn, ":") != 5 || strings.IndexByte(id, '/') >= 0 {
 		return ""
 	}
 	return id

@@ -241,7 +241,7 @@ func (v *View) walk(s uint8, p place) (pos, code int) {
 	at := v.at[sec.base:]
 	b := v.memory(p)
 	for pos := 0; pos < len(b); {
-		f := fieldAt(b, pos)
+		f := shortAt(b, pos)
 		if f.end < 0 {
 			return pos, f.end
 		}
@@ -433,25 +433,25 @@ func (v *View) nameKeys() {
 	var keys keySet
 	b := v.memory(v.at[numResources])
 	for pos := 0; pos < len(b); {
-		entry := lengthAt(b, pos)
+		entry := shortAt(b, pos)
 		if entry.end < 0 {
 			v.keys, v.arns = v.keys[:0], v.arns[:0]
 			return
 		}
 		pos = entry.end
-		if entry.num != numEntries {
+		if entry.num != numEntries || entry.typ != protowire.BytesType {
 			continue
 		}
 		var arn []byte
 		e := b[:entry.end]
 		for at := entry.start; at < len(e); {
-			f := lengthAt(e, at)
+			f := shortAt(e, at)
 			if f.end < 0 {
 				arn = nil
 				break
 			}
 			at = f.end
-			if f.num == numARN {
+			if f.num == numARN && f.typ == protowire.BytesType {
 				arn = e[f.start:f.end]
 			}
 		}
@@ -463,20 +463,15 @@ func (v *View) nameKeys() {
 	}
 }
 
-// lengthAt is fieldAt with number 0 for fields that are not length-delimited,
-// for short fields of a message that mostly has such.
-func lengthAt(b []byte, pos int) wireField {
+// shortAt is fieldAt for messages whose fields are mostly short strings.
+func shortAt(b []byte, pos int) wireField {
 	if pos+2 <= len(b) {
 		tag, n := b[pos], int(b[pos+1])
 		if end := pos + 2 + n; tag&0x87 == byte(protowire.BytesType) && tag >= 1<<3 && n < 0x80 && end <= len(b) {
 			return wireField{protowire.Number(tag >> 3), protowire.BytesType, pos + 2, end}
 		}
 	}
-	f := fieldAt(b, pos)
-	if f.typ != protowire.BytesType {
-		f.num = 0
-	}
-	return f
+	return fieldAt(b, pos)
 }
 
 // resources returns the places of the record's resources.
@@ -518,7 +513,7 @@ func (v *View) resource(p place) (r resource, ok bool) {
 	sec := &resourceSection
 	b := v.memory(p)
 	for pos := 0; pos < len(b); {
-		f := fieldAt(b, pos)
+		f := shortAt(b, pos)
 		if f.end < 0 {
 			return resource{}, false
 		}
