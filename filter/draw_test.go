@@ -210,8 +210,8 @@ func drawMember(t *rapid.T, depth int, name string) any {
 	return drawJSON(t, depth)
 }
 
-// drawRecord draws a record: of the generator, or of anything.
-func drawRecord(t *rapid.T) *keytrailv1.Record {
+// drawAnyRecord draws a record: of the generator, or of anything.
+func drawAnyRecord(t *rapid.T) *keytrailv1.Record {
 	if rapid.IntRange(0, 5).Draw(t, "generated") == 0 {
 		return sample.New(sample.Config{Seed: rapid.Uint64Range(0, 1000).Draw(t, "seed"), Keys: 40}).Next()
 	}
@@ -226,7 +226,7 @@ func drawRecord(t *rapid.T) *keytrailv1.Record {
 	return rec
 }
 
-func viewOf(t testing.TB, rec *keytrailv1.Record) *record.View {
+func viewOf(t rapid.TB, rec *keytrailv1.Record) *record.View {
 	t.Helper()
 	v, err := newView(rec)
 	if err != nil {
@@ -254,7 +254,7 @@ func jsonOf(rec *keytrailv1.Record) string {
 
 // checkHolds holds matching, and printing and reading back, to the oracle.
 func checkHolds(t *rapid.T) {
-	e, rec := drawExpr(t, 4, false), drawRecord(t)
+	e, rec := drawExpr(t, 4, false), drawAnyRecord(t)
 	v, err := newView(rec)
 	if err != nil {
 		t.Fatal(err)

@@ -187,6 +187,9 @@ func compileSelector(at string, s *keytrailv1.Selector) (*expr, error) {
 		if len(f.values) == 0 {
 			continue
 		}
+		if i := slices.Index(f.values, ""); i >= 0 {
+			return nil, (&testError{i, "is empty; give a value, or leave it out"}).at(at, f.name)
+		}
 		t, err := newTest(fieldNamed(f.field), f.op, f.values)
 		if err != nil {
 			return nil, err.at(at, f.name)
