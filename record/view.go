@@ -292,15 +292,20 @@ func (v *View) join(sec *section, p place, twice uint32) {
 	}
 }
 
-// index finds the fields of section s and of those above it.
-func (v *View) index(s uint8) {
-	if v.indexed&(1<<s) != 0 {
-		return
+// need indexes section s, unless it is.
+func (v *View) need(s uint8) {
+	if v.indexed&(1<<s) == 0 {
+		v.index(s)
 	}
+}
+
+// index finds the fields of section s, and of those above it, for the first
+// time in this record.
+func (v *View) index(s uint8) {
 	v.indexed |= 1 << s
 	if s > 0 {
 		sec := &sections[s]
-		v.index(sec.parent)
+		v.need(sec.parent)
 		v.set[s], v.replaced[s], v.read[s] = 0, 0, 0
 		bit := uint32(1) << sec.number
 		if v.foreign&(1<<sec.parent) != 0 || v.replaced[sec.parent]&bit != 0 {

@@ -12,7 +12,11 @@ import (
 
 // Field is a typed place in a record, resolved once, so that reading it
 // compares no names. The zero Field is none, and always missing.
-type Field struct{ slot uint8 }
+type Field struct {
+	slot            uint8
+	section, number uint8 // as in slot
+	isText          bool
+}
 
 // FieldOf returns the longest beginning of a path that typed fields make, and
 // how many of the names that takes. The rest of the path, if any, is for
@@ -25,9 +29,10 @@ func FieldOf(names ...string) (f Field, taken int) {
 		if number == 0 {
 			break
 		}
-		f.slot = sections[s].base + number
+		i := sections[s].base + number
+		f = Field{slot: i, section: s, number: number, isText: slots[i].field.kind == kindText}
 		taken++
-		if s = slots[f.slot].child; s == 0 {
+		if s = slots[i].child; s == 0 {
 			break
 		}
 	}
@@ -86,7 +91,6 @@ type slot struct {
 	field           *field // nil: of no member's own
 	section, number uint8
 	child           uint8 // the section that the field is; 0: none
-	isText          bool
 }
 
 // name is the field's, "" if it has none.
@@ -123,7 +127,7 @@ func addSection(of *object, m proto.Message, parent, number uint8) {
 	}
 	for i, f := range of.fields {
 		at := &slots[sec.base+sec.numbers[i]]
-		at.field, at.isText = f, f.kind == kindText
+		at.field = f
 		if f.kind == kindMessage {
 			at.child = uint8(len(sections))
 			fd := messages.Fields().ByNumber(protoreflect.FieldNumber(sec.numbers[i]))

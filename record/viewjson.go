@@ -1,7 +1,9 @@
 package record
 
 import (
-	"strings"
+	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -74,239 +76,249 @@ func (v *View) unescape(p place) place {
 }
 
 // parse adds the nodes of the JSON text at p and returns the index of its
-// root, 0 if the text is not JSON. It does not check that strings are
-// UTF-8 and that names are distinct, which Validate does for records.
+// root, 0 if the text is not JSON. It does not check that strings are UTF-8 and
+// that names are distinct, which Validate does for records.
 func (v *View) parse(p place) uint32 {
 	v.used = true
 	if len(v.nodes) == 0 {
 		v.nodes = append(v.nodes, node{})
 	}
 	root := len(v.nodes)
-	s := scanner{v: v, text: v.text(p), base: p.start}
-	if !s.document() {
+	if !v.parseAll(v.memory(p), p.start) {
 		v.nodes = v.nodes[:root]
 		return 0
 	}
 	return uint32(root)
 }
 
-// scanner parses one JSON text.
-type scanner struct {
-	v    *View
-	text string
-	base uint32 // of places
-	pos  int
-}
-
-func (s *scanner) document() bool {
-	v := s.v
+// parseAll adds the nodes of text, which is at base.
+func (v *View) parseAll(text []byte, base uint32) bool {
 	var open, before uint32 // the container that is open, and the last of its parts so far
-	for depth := 0; ; {
+	inObject, depth := false, 0
+	pos := skipSpace(text, 0)
+	for {
 		n := node{next: open, before: before}
-		if open != 0 && v.nodes[open].kind == Object {
-			name, escaped, ok := s.str()
-			if !ok || !s.token(':') {
+		if inObject {
+			end, escaped := stringEnd(text, pos)
+			if end < 0 {
 				return false
 			}
+			n.name = place{base + uint32(pos) + 1, base + uint32(end)}
 			if escaped {
-				name = v.unescape(name)
+				n.name = v.unescape(n.name)
 			}
-			n.name = name
+			pos = skipSpace(text, end+1)
+			if pos == len(text) || text[pos] != ':' {
+				return false
+			}
+			pos = skipSpace(text, pos+1)
 		}
 		i := uint32(len(v.nodes))
-		if !s.value(&n) {
-			return false
-		}
-		v.nodes = append(v.nodes, n)
 		if open != 0 {
 			v.nodes[open].last = i
 		}
-		if n.kind >= List && !s.token(closing(n.kind)) {
+		if pos == len(text) {
+			return false
+		}
+		start := pos
+		switch c := text[pos]; c {
+		case '"':
+			end, escaped := stringEnd(text, pos)
+			if end < 0 {
+				return false
+			}
+			n.kind, n.escaped = String, escaped
+			n.text = place{base + uint32(pos) + 1, base + uint32(end)}
+			pos = end + 1
+		case '{', '[':
+			n.kind = List
+			if c == '{' {
+				n.kind = Object
+			}
+			pos = skipSpace(text, pos+1)
+			if pos < len(text) && text[pos] == c+2 { // the other bracket
+				pos++
+				n.text = place{base + uint32(start), base + uint32(pos)}
+				break
+			}
 			if depth++; depth > maxNesting {
 				return false
 			}
-			open, before = i, 0
+			n.text.start = base + uint32(start)
+			v.nodes = append(v.nodes, n)
+			open, before, inObject = i, 0, c == '{'
 			continue
+		default:
+			n.kind, pos = scalarEnd(text, pos)
+			if n.kind == Missing {
+				return false
+			}
+			n.text = place{base + uint32(start), base + uint32(pos)}
 		}
-		if n.kind >= List {
-			v.nodes[i].text.end = s.base + uint32(s.pos)
-		}
-		v.nodes[i].next = i + 1
+		n.next = i + 1
+		v.nodes = append(v.nodes, n)
 		before = i
 
+		// Close what ends here.
 		for {
-			if open == 0 {
-				s.space()
-				return s.pos == len(s.text)
+			pos = skipSpace(text, pos)
+			if open == 0 || pos == len(text) {
+				return open == 0 && pos == len(text)
 			}
-			if s.token(',') {
+			c := text[pos]
+			pos++
+			if c == ',' {
+				pos = skipSpace(text, pos)
 				break
 			}
-			c := &v.nodes[open]
-			if !s.token(closing(c.kind)) {
+			if inObject && c != '}' || !inObject && c != ']' {
 				return false
 			}
 			depth--
-			c.text.end = s.base + uint32(s.pos)
-			before, open, c.next = open, c.next, uint32(len(v.nodes))
+			closed := &v.nodes[open]
+			closed.text.end = base + uint32(pos)
+			before, open, closed.next = open, closed.next, uint32(len(v.nodes))
+			inObject = open != 0 && v.nodes[open].kind == Object
 		}
 	}
 }
 
-func closing(k Kind) byte {
-	if k == List {
-		return ']'
-	}
-	return '}'
-}
-
-func (s *scanner) space() {
-	for s.pos < len(s.text) {
-		switch s.text[s.pos] {
+// skipSpace returns where the next token is, at or after pos.
+func skipSpace(text []byte, pos int) int {
+	for pos < len(text) && text[pos] <= ' ' {
+		switch text[pos] {
 		case ' ', '\t', '\r', '\n':
-			s.pos++
+			pos++
 		default:
-			return
+			return pos
 		}
 	}
+	return pos
 }
 
-// token skips white space and, if it comes next, c.
-func (s *scanner) token(c byte) bool {
-	s.space()
-	if s.pos == len(s.text) || s.text[s.pos] != c {
-		return false
+// stringEnd returns where the closing quote is of the string that begins at
+// pos, -1 if none does, and whether there are escapes in it.
+func stringEnd(text []byte, pos int) (end int, escaped bool) {
+	if pos == len(text) || text[pos] != '"' {
+		return -1, false
 	}
-	s.pos++
-	return true
-}
-
-// value reads a value into n; of a container only the bracket.
-func (s *scanner) value(n *node) (ok bool) {
-	s.space()
-	if s.pos == len(s.text) {
-		return false
-	}
-	start := s.pos
-	switch s.text[s.pos] {
-	case '"':
-		n.kind = String
-		n.text, n.escaped, ok = s.str()
-		return ok
-	case '{':
-		n.kind = Object
-		s.pos++
-	case '[':
-		n.kind = List
-		s.pos++
-	case 't':
-		n.kind = Boolean
-		ok = s.word("true")
-	case 'f':
-		n.kind = Boolean
-		ok = s.word("false")
-	case 'n':
-		n.kind = Null
-		ok = s.word("null")
-	default:
-		n.kind = Number
-		ok = s.number()
-	}
-	n.text = place{s.base + uint32(start), s.base + uint32(s.pos)}
-	return ok || n.kind >= List
-}
-
-func (s *scanner) word(w string) bool {
-	if !strings.HasPrefix(s.text[s.pos:], w) {
-		return false
-	}
-	s.pos += len(w)
-	return true
-}
-
-func (s *scanner) number() bool {
-	s.one('-')
-	if !s.one('0') && !s.digits() {
-		return false
-	}
-	if s.one('.') && !s.digits() {
-		return false
-	}
-	if s.one('e') || s.one('E') {
-		if !s.one('+') {
-			s.one('-')
-		}
-		return s.digits()
-	}
-	return true
-}
-
-// one skips c if it comes next.
-func (s *scanner) one(c byte) bool {
-	if s.pos == len(s.text) || s.text[s.pos] != c {
-		return false
-	}
-	s.pos++
-	return true
-}
-
-// digits skips digits and reports whether there were any.
-func (s *scanner) digits() bool {
-	start := s.pos
-	for s.pos < len(s.text) && s.text[s.pos]-'0' <= 9 {
-		s.pos++
-	}
-	return s.pos > start
-}
-
-// str reads a string and returns where it is, without the quotes, and whether
-// it has escapes.
-func (s *scanner) str() (p place, escaped, ok bool) {
-	if !s.token('"') {
-		return p, false, false
-	}
-	start := s.pos
-	for s.pos < len(s.text) {
-		switch c := s.text[s.pos]; {
-		case c == '"':
-			p = place{s.base + uint32(start), s.base + uint32(s.pos)}
-			s.pos++
-			return p, escaped, true
-		case c < ' ':
-			return p, false, false
-		case c == '\\':
-			escaped = true
-			if !s.escape() {
-				return p, false, false
+	for i := pos + 1; ; {
+		// Eight bytes at a time: each test leaves the highest bit of the first
+		// byte that it's true of, and none if there is no such byte.
+		const ones, highs = 0x0101010101010101, 0x8080808080808080
+		for i+8 <= len(text) {
+			w := binary.LittleEndian.Uint64(text[i:])
+			quote, backslash := w^(ones*'"'), w^(ones*'\\')
+			found := ((quote-ones)&^quote | (backslash-ones)&^backslash | (w-ones*' ')&^w) & highs
+			if found != 0 {
+				i += bits.TrailingZeros64(found) / 8
+				break
 			}
-		default:
-			s.pos++
+			i += 8
 		}
+		for i < len(text) && text[i] >= ' ' && text[i] != '"' && text[i] != '\\' {
+			i++
+		}
+		switch {
+		case i == len(text) || text[i] < ' ':
+			return -1, false
+		case text[i] == '"':
+			return i, escaped
+		}
+		n := escapeLen(text[i+1:])
+		if n == 0 {
+			return -1, false
+		}
+		i, escaped = i+1+n, true
 	}
-	return p, false, false
 }
 
-// escape skips an escape.
-func (s *scanner) escape() bool {
-	rest := s.text[s.pos+1:]
-	if rest == "" {
-		return false
+// escapeLen returns the length of the escape that rest begins with, less the
+// backslash, 0 if it is none.
+func escapeLen(rest []byte) int {
+	if len(rest) == 0 {
+		return 0
 	}
 	switch rest[0] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		s.pos += 2
-		return true
+		return 1
 	case 'u':
 		if len(rest) < 5 {
-			return false
+			return 0
 		}
-		for i := 1; i < 5; i++ {
-			if c := rest[i] | 0x20; rest[i]-'0' > 9 && (c < 'a' || c > 'f') {
-				return false
+		for _, c := range rest[1:5] {
+			if c-'0' > 9 && (c|0x20)-'a' > 'f'-'a' {
+				return 0
 			}
 		}
-		s.pos += 6
-		return true
+		return 5
 	}
-	return false
+	return 0
+}
+
+// scalarEnd returns the kind of the literal or number at pos, and where it
+// ends; Missing if there is none.
+func scalarEnd(text []byte, pos int) (k Kind, end int) {
+	word := func(k Kind, w string) (Kind, int) {
+		if !bytes.HasPrefix(text[pos:], []byte(w)) {
+			return Missing, 0
+		}
+		return k, pos + len(w)
+	}
+	switch text[pos] {
+	case 't':
+		return word(Boolean, "true")
+	case 'f':
+		return word(Boolean, "false")
+	case 'n':
+		return word(Null, "null")
+	}
+	n := numberLen(text[pos:])
+	if n == 0 {
+		return Missing, 0
+	}
+	return Number, pos + n
+}
+
+// numberLen returns the length of the number that text begins with, 0 if it
+// is none.
+func numberLen(text []byte) int {
+	n := 0
+	next := func() byte {
+		if n == len(text) {
+			return 0
+		}
+		return text[n]
+	}
+	digits := func() bool {
+		start := n
+		for next()-'0' <= 9 {
+			n++
+		}
+		return n > start
+	}
+	if next() == '-' {
+		n++
+	}
+	if next() == '0' {
+		n++
+	} else if !digits() {
+		return 0
+	}
+	if next() == '.' {
+		n++
+		if !digits() {
+			return 0
+		}
+	}
+	if next()|0x20 == 'e' {
+		n++
+		if next() == '+' || next() == '-' {
+			n++
+		}
+		if !digits() {
+			return 0
+		}
+	}
+	return n
 }

@@ -146,7 +146,7 @@ func (x Value) Members(yield func(string, Value) bool) {
 	case asSection:
 		s := uint8(x.at.start)
 		sec := &sections[s]
-		v.index(s)
+		v.need(s)
 		var verbatim uint32
 		if v.set[s]&(1<<verbatimNumber) != 0 {
 			verbatim = v.root(sec.base + verbatimNumber)
@@ -275,22 +275,18 @@ func (v *View) Root() Value { return Value{v: v, kind: Object, form: asSection} 
 
 // Value returns what is at f.
 func (v *View) Value(f Field) Value {
-	at := &slots[f.slot]
-	v.index(at.section)
-	if v.foreign&(1<<at.section) != 0 || v.replaced[at.section]&(1<<at.number) != 0 {
-		return v.parent(at.section).Member(at.name())
+	v.need(f.section)
+	if v.foreign&(1<<f.section) == 0 && v.replaced[f.section]&(1<<f.number) == 0 {
+		return v.typed(f.section, f.number)
 	}
-	return v.typed(at.section, at.number)
+	return v.parent(f.section).Member(slots[f.slot].name())
 }
 
 // Text returns the string at f; it is not ok if f is missing or no string.
 func (v *View) Text(f Field) (s string, ok bool) {
-	at := &slots[f.slot]
-	v.index(at.section)
-	if at.isText && v.foreign&(1<<at.section) == 0 && v.replaced[at.section]&(1<<at.number) == 0 {
-		if v.set[at.section]&(1<<at.number) == 0 {
-			return "", false
-		}
+	v.need(f.section)
+	// What isn't set in a foreign section may be in a verbatim field above.
+	if f.isText && v.set[f.section]&^v.replaced[f.section]&(1<<f.number) != 0 {
 		return v.text(v.at[f.slot]), true
 	}
 	if x := v.Value(f); x.kind == String {
@@ -314,7 +310,7 @@ func (v *View) parent(s uint8) Value {
 
 // member returns a member of section s.
 func (v *View) member(s uint8, name string) Value {
-	v.index(s)
+	v.need(s)
 	sec := &sections[s]
 	if v.set[s]&(1<<verbatimNumber) != 0 {
 		if i := v.find(v.root(sec.base+verbatimNumber), name); i != 0 {
