@@ -46,8 +46,8 @@ type program struct {
 	Stdout io.Writer
 	Stderr io.Writer
 
-	// GiveUpAfter is how long tail looks for a bus when it starts. Default
-	// 5 s.
+	// GiveUpAfter is how long a command looks for a bus when it starts.
+	// Default 5 s.
 	GiveUpAfter time.Duration
 }
 

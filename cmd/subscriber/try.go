@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"golang.org/x/term"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -32,15 +32,26 @@ func (c *explainCommand) history(ctx context.Context, p *program, wanted *keytra
 	if !since.IsZero() {
 		req.StoredTime = timestamppb.New(since)
 	}
+	trying, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	patience := time.AfterFunc(p.GiveUpAfter, func() {
+		if bus.Conn().GetState() != connectivity.Ready {
+			giveUp()
+		}
+	})
+	defer patience.Stop()
 	progress := newProgress(p)
 	var last *keytrailv1.TryFilterResponse
-	for res, err := range bus.TryFilter(ctx, req) {
+	for res, err := range bus.TryFilter(trying, req) {
 		if err != nil {
 			progress.clear()
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return c.interrupted(p, last, out)
+			case trying.Err() != nil:
+				return &noBusError{bus: c.Bus}
 			}
-			return c.failed(err)
+			return c.failed(err, last != nil)
 		}
 		last = res
 		progress.show(res)
@@ -55,7 +66,7 @@ func (c *explainCommand) history(ctx context.Context, p *program, wanted *keytra
 		out.line("there are more: --limit was reached")
 	}
 	if last.GetGaps() > 0 {
-		out.line(out.paint(yellow, "warning:"), fmt.Sprintf(" %d records of this time could not be considered: the log does not hold them any more, or can't be read", last.GetGaps()))
+		out.line(out.paint(yellow, "warning:"), fmt.Sprintf(" %d records could not be considered: the log no longer holds them, or can't read them", last.GetGaps()))
 	}
 	clauses := make([]filter.Clause, len(last.GetClauses()))
 	for i, c := range last.GetClauses() {
@@ -82,23 +93,25 @@ func (c *explainCommand) interrupted(p *program, last *keytrailv1.TryFilterRespo
 	return matchedAny(last)
 }
 
-// failed is err of the bus as people should read it.
-func (c *explainCommand) failed(err error) error {
+// failed is err of the bus, which had answered or not, as people should read it.
+func (c *explainCommand) failed(err error, answered bool) error {
 	s, ok := status.FromError(err)
 	if !ok {
 		return err
 	}
-	switch s.Code() {
-	case codes.Unavailable:
+	switch {
+	case s.Code() == codes.Unavailable && answered:
+		return fmt.Errorf("the bus at %s went away during the trial%s; try again", c.Bus, because(err))
+	case s.Code() == codes.Unavailable:
 		return &noBusError{bus: c.Bus, cause: &err}
-	case codes.Unimplemented:
+	case s.Code() == codes.Unimplemented:
 		return fmt.Errorf("what answers at %s is not a Keytrail bus, or an older one: %s", c.Bus, s.Message())
-	case codes.InvalidArgument:
+	case s.Code() == codes.InvalidArgument:
 		return fmt.Errorf("the bus at %s does not take this request: %s", c.Bus, s.Message())
-	case codes.ResourceExhausted:
+	case s.Code() == codes.ResourceExhausted:
 		return fmt.Errorf("the bus at %s tries too many filters already: %s; try again later", c.Bus, s.Message())
 	}
-	return errors.New(s.Code().String() + ": " + s.Message())
+	return fmt.Errorf("the bus at %s has ended the trial: %s: %s", c.Bus, s.Code(), s.Message())
 }
 
 // progress tells people who wait on a terminal how far a trial is.
