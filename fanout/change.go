@@ -102,13 +102,3 @@ func (s *Subscription) tookTurn(ev *Event) {
 		s.turn = free
 	}
 }
-
-// looked notes that nothing is queued, and says whether a change may have had
-// to wait for that.
-func (s *Subscription) looked() bool {
-	waited := s.turn == told
-	if waited {
-		s.turn = free
-	}
-	return waited
-}

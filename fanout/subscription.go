@@ -258,7 +258,9 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 			s.tookTurn(&ev)
 			return ev, nil
 		}
-		again := s.looked()
+		if s.turn == told {
+			s.turn = free // and s.wake is filled if a change waits
+		}
 		switch {
 		case behind:
 			if err := s.catchUp(ctx); err != nil {
@@ -279,8 +281,6 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 			if ev, ok := s.checkpoint(); ok {
 				return ev, nil
 			}
-			continue
-		case again:
 			continue
 		}
 		select {
