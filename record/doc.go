@@ -42,5 +42,12 @@
 // compressed or not, JSON lines, single records. It holds about one record in
 // memory, never a file.
 //
-// All functions are safe for concurrent use; a [Reader] or [Header] is not.
+// # Reading encoded records in place
+//
+// A [View] reads stored bytes as the JSON object that [AppendJSON] would write
+// of them, without decoding them. Filters read records so: a walk over the
+// fields for each record, and anything below them once, when it is asked for.
+//
+// All functions are safe for concurrent use; a [Reader], [Header] or [View] is
+// not.
 package record
