@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -249,7 +250,27 @@ var viewTests = []struct {
 	{"time out of range", mustEncode(&keytrailv1.Record{EventTime: &timestamppb.Timestamp{Seconds: -62135596801}})},
 	{"deep", str(15, strings.Repeat(`[`, 9_000)+strings.Repeat(`]`, 9_000))},
 	{"too deep", str(15, strings.Repeat(`{"a":`, 11_000)+"1"+strings.Repeat(`}`, 11_000))},
+	{"a length where a boolean should be", join(str(1, "id"), str(6, "\x01"), str(21, "\x01"))},
+	{"a length of three bytes that looks like one of two and a field", threeBytes()},
 	{"long lengths", join(str(1, strings.Repeat("x", 200)), str(13, strings.Repeat("y", 20_000)), str(23, strings.Repeat("z", 300)), str(24, "end"))},
+}
+
+// threeBytes is a field 1 whose length is 80 80 12. Taken for 80 80, it would
+// be followed by a field 2, and by more until it ends.
+func threeBytes() []byte {
+	const length = 0x12 << 14
+	content := str(2, strings.Repeat("x", 16_000))[1:]
+	for num := protowire.Number(7); len(content) < length; num++ {
+		if num == 21 || num == 28 {
+			continue
+		}
+		f := str(num, strings.Repeat("x", min(16_000, length-len(content)-5)))
+		if rest := length - len(content) - len(f); rest > 0 && rest < 300 {
+			f = str(num, strings.Repeat("x", 15_000))
+		}
+		content = append(content, f...)
+	}
+	return str(1, string(content[:length]))
 }
 
 func mustEncode(r *keytrailv1.Record) []byte {
@@ -321,7 +342,8 @@ func FuzzViewJSON(f *testing.F) {
 		f.Add([]byte(tt.json))
 	}
 	for _, s := range []string{`null`, `"x"`, `-0.0e+7`, `01`, `-`, `1.`, `1e`, `[1,]`, `{,}`, `{"a"}`, `{"a":1 "b":2}`, `"\ud83d\ude00\ud800"`, `"\u12g4"`, `"\x"`, "\"\x01\"",
-		`{"a":1,"\u0061":2}`, `{"a":{"b":[{}]}} `, `[[],{},"",0]`, "\"\xff\"", "tru", "nulls", `"\`, `"`} {
+		`{"a":1,"\u0061":2}`, `{"a":{"b":[{}]}} `, `[[],{},"",0]`, "\"\xff\"", "tru", "nulls", `"\`, `"`,
+		"\"12345678\x1f12345678\"", "\"1234567\t\"", `"12345678\"12345678"`, `"1234567\\"`, `"123456\u0041\u00e912345678\n"`, "\"12345678\x80\xff 1234567\""} {
 		f.Add([]byte(s))
 	}
 	v := new(record.View)
