@@ -251,6 +251,7 @@ var viewTests = []struct {
 	{"deep", str(15, strings.Repeat(`[`, 9_000)+strings.Repeat(`]`, 9_000))},
 	{"too deep", str(15, strings.Repeat(`{"a":`, 11_000)+"1"+strings.Repeat(`}`, 11_000))},
 	{"a length where a boolean should be", join(str(1, "id"), str(6, "\x01"), str(21, "\x01"))},
+	{"a boolean of three bytes that looks like one and a field", join([]byte{0xa8, 0x01, 0x80, 0xc2, 0x01}, field(27, str(1, strings.Repeat("x", 213))))},
 	{"a length of three bytes that looks like one of two and a field", threeBytes()},
 	{"long lengths", join(str(1, strings.Repeat("x", 200)), str(13, strings.Repeat("y", 20_000)), str(23, strings.Repeat("z", 300)), str(24, "end"))},
 }
@@ -264,13 +265,13 @@ func threeBytes() []byte {
 		if num == 21 || num == 28 {
 			continue
 		}
-		f := str(num, strings.Repeat("x", min(16_000, length-len(content)-5)))
-		if rest := length - len(content) - len(f); rest > 0 && rest < 300 {
-			f = str(num, strings.Repeat("x", 15_000))
+		n := length - len(content) - protowire.SizeTag(num) - 2
+		if n > 16_000 {
+			n = 15_000
 		}
-		content = append(content, f...)
+		content = append(content, str(num, strings.Repeat("x", n))...)
 	}
-	return str(1, string(content[:length]))
+	return str(1, string(content))
 }
 
 func mustEncode(r *keytrailv1.Record) []byte {
