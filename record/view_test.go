@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -252,26 +251,7 @@ var viewTests = []struct {
 	{"too deep", str(15, strings.Repeat(`{"a":`, 11_000)+"1"+strings.Repeat(`}`, 11_000))},
 	{"a length where a boolean should be", join(str(1, "id"), str(6, "\x01"), str(21, "\x01"))},
 	{"a boolean of three bytes that looks like one and a field", join([]byte{0xa8, 0x01, 0x80, 0xc2, 0x01}, field(27, str(1, strings.Repeat("x", 213))))},
-	{"a length of three bytes that looks like one of two and a field", threeBytes()},
 	{"long lengths", join(str(1, strings.Repeat("x", 200)), str(13, strings.Repeat("y", 20_000)), str(23, strings.Repeat("z", 300)), str(24, "end"))},
-}
-
-// threeBytes is a field 1 whose length is 80 80 12. Taken for 80 80, it would
-// be followed by a field 2, and by more until it ends.
-func threeBytes() []byte {
-	const length = 0x12 << 14
-	content := str(2, strings.Repeat("x", 16_000))[1:]
-	for num := protowire.Number(7); len(content) < length; num++ {
-		if num == 21 || num == 28 {
-			continue
-		}
-		n := length - len(content) - protowire.SizeTag(num) - 2
-		if n > 16_000 {
-			n = 15_000
-		}
-		content = append(content, str(num, strings.Repeat("x", n))...)
-	}
-	return str(1, string(content))
 }
 
 func mustEncode(r *keytrailv1.Record) []byte {
