@@ -381,7 +381,7 @@ func TestRandomPatterns(t *testing.T) {
 		}
 		for range 20 {
 			event := map[string]any{"eventID": "1", "eventName": "a", "eventSource": "kms.amazonaws.com", "eventTime": "2026-11-24T10:00:00Z"}
-			for name, v := range drawObject(rt, pattern) {
+			for name, v := range drawMeeting(rt, pattern) {
 				switch name {
 				case "requestParameters":
 					if l, ok := v.([]any); ok {
@@ -409,13 +409,13 @@ func TestRandomPatterns(t *testing.T) {
 	}
 }
 
-// drawObject draws an object for what a pattern asks of it.
-func drawObject(t *rapid.T, pattern map[string]any) map[string]any {
+// drawMeeting draws an object for what a pattern asks of it.
+func drawMeeting(t *rapid.T, pattern map[string]any) map[string]any {
 	m := map[string]any{}
 	for name, v := range pattern {
 		if name == "$or" {
 			for _, alternative := range v.([]any) {
-				for name, v := range drawObject(t, alternative.(map[string]any)) {
+				for name, v := range drawMeeting(t, alternative.(map[string]any)) {
 					m[name] = v
 				}
 			}
@@ -426,9 +426,9 @@ func drawObject(t *rapid.T, pattern map[string]any) map[string]any {
 		}
 		draw := func() any {
 			if below, ok := v.(map[string]any); ok {
-				return drawObject(t, below)
+				return drawMeeting(t, below)
 			}
-			return drawLeaf(t, v.([]any))
+			return drawMeetingLeaf(t, v.([]any))
 		}
 		length := rapid.SampledFrom([]int{-1, -1, 0, 1, 2, 3}).Draw(t, "length")
 		_, isObject := v.(map[string]any)
@@ -449,8 +449,8 @@ func drawObject(t *rapid.T, pattern map[string]any) map[string]any {
 	return m
 }
 
-// drawLeaf draws a value that may be what one of the matches asks for.
-func drawLeaf(t *rapid.T, matches []any) any {
+// drawMeetingLeaf draws a value that may be what one of the matches asks for.
+func drawMeetingLeaf(t *rapid.T, matches []any) any {
 	if s := matches[0]; rapid.Bool().Draw(t, "equal") {
 		if _, ok := s.(map[string]any); !ok {
 			return s
@@ -459,7 +459,7 @@ func drawLeaf(t *rapid.T, matches []any) any {
 	return rapid.SampledFrom([]any{"a", "b", "A", "5", "", 3, 5, 6, true, nil, map[string]any{"a": "b"}}).Draw(t, "leaf")
 }
 
-func drawNames(t *rapid.T) []string {
+func drawFewNames(t *rapid.T) []string {
 	return rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 1, 3, rapid.ID).Draw(t, "names")
 }
 
@@ -484,7 +484,7 @@ func drawPattern(t *rapid.T, depth int) map[string]any {
 		}
 		return p
 	}
-	names := drawNames(t)
+	names := drawFewNames(t)
 	for _, name := range names {
 		if depth < 4 && rapid.IntRange(0, 2).Draw(t, "below") == 0 {
 			p[name] = drawPattern(t, depth+1)
