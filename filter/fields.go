@@ -183,27 +183,42 @@ func (c cursor) suggest(path string) []string {
 	return nearestFields(path, names)
 }
 
-// nearestFields returns the field of known that is spelt nearest to path or, if
-// none is near, at most two that end with the same name.
+// nearestFields returns at most two fields of known that may be meant by path:
+// the one that is spelt nearest or, if none is near, those that end the same,
+// or begin with it.
 func nearestFields(path string, known []string) []string {
 	path = strings.TrimPrefix(path, "detail.") // of the envelope of EventBridge
 	best, distance := nearest(path, known)
 	if best != "" && distance <= 1 {
 		return []string{best}
 	}
-	var same []string
+	var whole, near, same, longer []string
+	end := plain(path)
+	last := end[strings.LastIndexByte(end, '.')+1:]
 	for _, k := range known {
-		if len(same) < 2 && strings.EqualFold(lastName(k), lastName(path)) && !strings.EqualFold(k, lastName(k)) {
+		switch p := plain(k); {
+		case strings.HasSuffix(p, "."+end):
+			whole = append(whole, k)
+		case strings.HasSuffix(p, "."+last) && firstName(k) == firstName(path):
+			near = append(near, k)
+		case strings.HasSuffix(p, "."+last):
 			same = append(same, k)
+		case len(end) >= 3 && strings.HasPrefix(p, end) && !strings.Contains(p, "."):
+			longer = append(longer, k)
 		}
 	}
-	if len(same) > 0 && !strings.Contains(path, ".") || best == "" {
-		return same
+	if best != "" {
+		near = append([]string{best}, near...)[:1]
 	}
-	return []string{best}
+	for _, list := range [][]string{whole, near, same, longer} {
+		if len(list) > 0 {
+			return list[:min(2, len(list))]
+		}
+	}
+	return nil
 }
 
-func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+func firstName(path string) string { return (&scanner{text: path}).name() }
 
 // didYouMean names the one of known that word may be a slip for, to be added to
 // an error; "" if none is near.
@@ -226,18 +241,48 @@ func nearest(word string, known []string) (best string, distance int) {
 		return "", 0
 	}
 	word = plain(word)
-	distance = min(4, max(1, len(word)/4)) + 1
+	distance = maxSlips + 1
 	for _, k := range known {
-		if d := slips(word, plain(k), distance); d < distance {
+		if d := slipsInPath(word, plain(k), distance); d < distance {
 			best, distance = k, d
 		}
 	}
 	return best, distance
 }
 
-var plainer = strings.NewReplacer("[", "", "]", "", `"`, "", "_", "", "-", "")
+// maxSlips is how many slips of the pen anything near may have, and slipsPer how
+// long a name must be for each slip in it after the first.
+const (
+	maxSlips = 4
+	slipsPer = 3
+)
 
-func plain(s string) string { return strings.ToLower(plainer.Replace(s)) }
+// slipsInPath is slips for paths, each name of which must be near.
+func slipsInPath(a, b string, most int) int {
+	if strings.Count(a, ".") != strings.Count(b, ".") {
+		if slips(a, b, most) > 1 { // a point that is missing
+			return most
+		}
+		return 1
+	}
+	sum := 0
+	for more := true; more && sum < most; {
+		var x, y string
+		x, a, more = strings.Cut(a, ".")
+		y, b, _ = strings.Cut(b, ".")
+		near := max(1, len(x)/slipsPer)
+		d := slips(x, y, near+1)
+		if d > near {
+			return most
+		}
+		sum += d
+	}
+	return min(sum, most)
+}
+
+var plainer = strings.NewReplacer(`["`, ".", "[", "", "]", "", `"`, "", "_", "", "-", "")
+
+func plain(s string) string { return strings.TrimPrefix(strings.ToLower(plainer.Replace(s)), ".") }
 
 // slips is how many bytes must be added, left out, replaced or exchanged with
 // the next to make b of a, or most if it is not less.

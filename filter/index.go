@@ -2,6 +2,7 @@ package filter
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/keytrail/keytrail/record"
 )
@@ -9,45 +10,252 @@ import (
 // Index finds those of many filters that match a record. T names a filter's
 // owner. The zero Index is empty and ready for use; it must not be copied.
 type Index[T comparable] struct {
-	mu     sync.RWMutex
-	owners map[T]*Filter
+	// state is what Match reads. It never changes: a writer puts another one
+	// in its place, which shares with it all that stays the same.
+	state atomic.Pointer[state[T]]
+
+	mu     sync.Mutex // held by writers; guards what follows
+	owners map[T]seat[T]
+	groups map[uint64]*group[T] // by fingerprint.low
+	places map[string]*tally    // by source.key
+	last   uint64               // the newest number of a group or a place
+	stale  bool                 // state.places is out of date
+
+	pool sync.Pool // of *visited[T]
+}
+
+// seat is where an owner sits.
+type seat[T comparable] struct {
+	group  *group[T]
+	number uint64 // among its tenants
+}
+
+// group is the owners of equal filters, as writers know them.
+type group[T comparable] struct {
+	print      fingerprint
+	number     uint64
+	operations operations
+	tenants    *tenants[T]
+	anchor     placed    // its length is 0 if there are none, and more is for several
+	more       *[]placed // all anchors
+	seats      uint64    // how many have been given out
+}
+
+// tenants is what readers have of a group.
+type tenants[T comparable] struct {
+	// check is what is left to ask of a record that has the anchor and one of
+	// the operations; nil: nothing.
+	check *expr
+
+	// number is not 0 where this only stands for the tenants with that number
+	// in state.shared.
+	number uint64
+
+	solo T
+	more *trie[T] // by number of the seat; nil: solo alone
 }
 
 // Add enters id with f, in place of the filter that id had, if any.
 func (x *Index[T]) Add(id T, f *Filter) {
+	root := f.root
+	if root == nil {
+		root = all()
+	}
+	print := root.fingerprint()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.owners == nil {
-		x.owners = make(map[T]*Filter)
+		x.owners = make(map[T]seat[T])
+		x.groups = make(map[uint64]*group[T])
+		x.places = make(map[string]*tally)
 	}
-	x.owners[id] = f
+	old, had := x.owners[id]
+	if had && old.group.print == print {
+		return
+	}
+	next := x.edit()
+	if had {
+		x.leave(next, old)
+	}
+	if g := x.groups[print.low]; g != nil && g.print == print {
+		x.owners[id] = x.join(next, g, id)
+	} else {
+		x.owners[id] = seat[T]{group: x.found(next, root, print, id)}
+	}
+	x.publish(next)
 }
 
 // Remove takes id out. It does nothing if id is not there.
 func (x *Index[T]) Remove(id T) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.owners, id)
+	old, had := x.owners[id]
+	if !had {
+		return
+	}
+	next := x.edit()
+	x.leave(next, old)
+	if delete(x.owners, id); len(x.owners) == 0 {
+		// Maps keep the room that they once needed.
+		x.owners, x.groups, x.places = nil, nil, nil
+	}
+	x.publish(next)
 }
 
 // Len returns how many IDs x holds.
 func (x *Index[T]) Len() int {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	return len(x.owners)
 }
 
-// Match calls hit once for each ID whose filter matches the record.
+// Match calls hit once for each ID whose filter matches the record, in no
+// certain order. hit may call Add and Remove; this Match does not see it.
 func (x *Index[T]) Match(v *record.View, hit func(T)) {
-	var hits []T
-	x.mu.RLock()
-	for id, f := range x.owners {
-		if f.Match(v) {
-			hits = append(hits, id)
+	s := x.state.Load()
+	if s == nil {
+		return
+	}
+	m := matching[T]{state: s, view: v, hit: hit, operations: operationsIn(v), pool: &x.pool}
+	m.all()
+}
+
+// What follows is for writers, who hold mu.
+
+// edit returns a copy of the state, to be changed and published.
+func (x *Index[T]) edit() *state[T] {
+	next := new(state[T])
+	if s := x.state.Load(); s != nil {
+		*next = *s
+	}
+	return next
+}
+
+func (x *Index[T]) publish(next *state[T]) {
+	if x.stale {
+		x.stale = false
+		next.places = listPlaces(x.places)
+	}
+	x.state.Store(next)
+}
+
+// found makes a group, with id alone.
+func (x *Index[T]) found(s *state[T], root *expr, print fingerprint, id T) *group[T] {
+	p := newPlan(root)
+	best, chosen := x.choose(s, p)
+	x.last++
+	g := &group[T]{print: print, number: x.last, operations: p.operations}
+	switch len(best) {
+	case 0:
+	case 1:
+		g.anchor = best[0]
+	default:
+		g.more = &best
+	}
+	answered := -1
+	if len(best) == 1 && chosen.exact && int(best[0].length) == len(chosen.anchors[0].value) {
+		answered = chosen.part
+	}
+	g.tenants = &tenants[T]{check: p.check(answered), solo: id}
+	if x.groups[print.low] == nil {
+		x.groups[print.low] = g
+	}
+	e := entry[T]{g.operations, g.tenants}
+	switch len(best) {
+	case 0:
+		s.rest = s.rest.with(g.number, e)
+		return g
+	case 1:
+	default:
+		s.shared = s.shared.with(g.number, e)
+		e.tenants = &tenants[T]{number: g.number}
+	}
+	for i, at := range best {
+		a := chosen.anchors[i]
+		s.enter(at, a.value[:at.length], len(best) > 1, item(g.number, e))
+	}
+	return g
+}
+
+// join gives id a seat in g.
+func (x *Index[T]) join(s *state[T], g *group[T], id T) seat[T] {
+	t := *g.tenants
+	if t.more == nil {
+		t.more = new(trie[T])
+		*t.more = t.more.with(0, t.solo)
+		var none T
+		t.solo = none
+	}
+	g.seats++
+	more := t.more.with(g.seats, id)
+	t.more = &more
+	x.seat(s, g, &t)
+	return seat[T]{g, g.seats}
+}
+
+// leave takes a seat away, and its group if it was the last.
+func (x *Index[T]) leave(s *state[T], at seat[T]) {
+	g := at.group
+	if t := *g.tenants; t.more != nil && t.more.n > 1 {
+		more := t.more.without(at.number)
+		t.more = &more
+		x.seat(s, g, &t)
+		return
+	}
+	if x.groups[g.print.low] == g {
+		delete(x.groups, g.print.low)
+	}
+	switch {
+	case g.more != nil:
+		s.shared = s.shared.without(g.number)
+		for _, at := range *g.more {
+			s.remove(at, g.number)
+		}
+		x.release(*g.more)
+	case g.anchor.tally != nil:
+		s.remove(g.anchor, g.number)
+		x.release([]placed{g.anchor})
+	default:
+		s.rest = s.rest.without(g.number)
+	}
+}
+
+// seat puts t in the place of g's tenants.
+func (x *Index[T]) seat(s *state[T], g *group[T], t *tenants[T]) {
+	g.tenants = t
+	switch e := (entry[T]{g.operations, t}); {
+	case g.more != nil:
+		s.shared = s.shared.with(g.number, e)
+	case g.anchor.tally != nil:
+		s.replace(g.anchor, item(g.number, e))
+	default:
+		s.rest = s.rest.with(g.number, e)
+	}
+}
+
+// choose finds where the group is to be found: by the alternative that promises
+// the fewest records, filters that are there already considered. None if there
+// is none.
+func (x *Index[T]) choose(s *state[T], p *plan) (best []placed, chosen planned) {
+	worth := 0
+	for i, alt := range p.alternatives {
+		if i > 0 && best != nil && alt.worth <= worth {
+			break
+		}
+		at, ok := x.acquire(alt.anchors, p.operations)
+		if !ok {
+			continue
+		}
+		crowd := 0
+		for _, a := range at {
+			crowd = max(crowd, s.crowd(a))
+		}
+		if w := alt.worth - crowding(crowd); best == nil || w > worth {
+			x.release(best)
+			best, chosen, worth = at, alt, w
+		} else {
+			x.release(at)
 		}
 	}
-	x.mu.RUnlock()
-	for _, id := range hits {
-		hit(id)
-	}
+	return best, chosen
 }

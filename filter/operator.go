@@ -40,8 +40,8 @@ var signsElsewhere = []struct{ sign, instead string }{
 	{"<>", `"!="`},
 	{"=<", `"<="`},
 	{"=>", `">="`},
-	{"&&", `"and" between conditions; before it a field needs an operator and a value`},
-	{"||", `"or" between conditions; before it a field needs an operator and a value`},
+	{"&&", `an operator and a value after the field, and "and" between conditions`},
+	{"||", `an operator and a value after the field, and "or" between conditions`},
 	{":", `"="`},
 }
 
@@ -75,7 +75,7 @@ func (p *parser) operator(field int) (operator, error) {
 	at := p.pos
 	for _, e := range signsElsewhere {
 		if p.starts(e.sign) {
-			return operator{}, p.fail(at, `write %s instead of %q`, e.instead, e.sign)
+			return operator{}, p.fail(at, `there is no operator %q; write %s`, e.sign, e.instead)
 		}
 	}
 	for _, o := range operators {
@@ -113,7 +113,7 @@ func (p *parser) operator(field int) (operator, error) {
 		return operator{}, p.fail(at, `write "exists" before the field: exists %s`, shortened(strings.TrimSpace(p.text[field:at])))
 	}
 	if instead := wordsElsewhere[strings.ReplaceAll(lower, "_", "")]; instead != "" {
-		return operator{}, p.fail(at, "write %s instead of %q", instead, name)
+		return operator{}, p.fail(at, `there is no operator %q; write %s`, name, instead)
 	}
 	return operator{}, p.fail(at, "expected an operator such as = or in, %s", p.got())
 }

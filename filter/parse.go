@@ -150,7 +150,7 @@ func (p *parser) condition() (*expr, error) {
 	case name == "false":
 		p.pos += len(name)
 		return anyOf(), nil
-	case name == "cel" && p.called(at+len(name)):
+	case name == "cel" && (!p.inside || p.called(at+len(name))):
 		return p.cel()
 	}
 	return p.comparison()
@@ -209,7 +209,9 @@ func (p *parser) cel() (*expr, error) {
 	}
 	p.space()
 	open := p.pos
-	p.pos++
+	if !p.take("(") {
+		return nil, p.fail(open, `expected an expression after cel, as in cel("eventName == 'Decrypt'"), %s`, p.got())
+	}
 	p.space()
 	if p.next() != '"' {
 		return nil, p.fail(p.pos, `expected a CEL expression in double quotes, %s`, p.got())
@@ -429,9 +431,12 @@ func (p *parser) value() (value, error) {
 	if c := p.next(); p.atEnd() || isSpace(c) || c == ',' || c == ')' {
 		return value{text: word, at: at}, nil
 	}
-	whole := p.text[at:]
-	if i := strings.IndexAny(whole, " \t\r\n,()\""); i >= 0 {
-		whole = whole[:max(i, len(word))]
+	message := "no word has this character, " + p.got() + "; put the value in double quotes"
+	rest := p.text[at:]
+	if i := strings.IndexAny(rest, " \t\r\n,()\""); i < 0 {
+		message += ": " + quote(shortened(rest))
+	} else if i > len(word) {
+		message += ": " + quote(shortened(rest[:i]))
 	}
-	return value{}, p.fail(p.pos, `no word has this character, %s; put the value in double quotes: %s`, p.got(), quote(shortened(whole)))
+	return value{}, p.fail(p.pos, "%s", message)
 }

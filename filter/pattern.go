@@ -45,7 +45,7 @@ func compilePattern(text string) (*expr, error) {
 	switch {
 	case t.err != nil:
 		return nil, t.err
-	case e.never():
+	case e.never() && t.never != nil:
 		return nil, t.never
 	}
 	return e, nil

@@ -58,6 +58,10 @@ func (w *warner) test(t *test) {
 		w.addresses(t, "sourceIP")
 	case t.of.name != pathOnly || !w.path(t.of.path.steps) || w.inside || len(t.of.path.steps) != 1:
 	default:
+		if name := t.of.path.steps[0].name; t.op >= keytrailv1.Operator_OPERATOR_LESS {
+			w.add("%s holds no numbers, and only numbers have an order", name)
+			return
+		}
 		switch t.of.path.steps[0].name {
 		case "eventName":
 			w.events(t)
