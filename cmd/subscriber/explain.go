@@ -79,6 +79,8 @@ func (c *explainCommand) Run(ctx context.Context, p *program) error {
 			out.line()
 			out.tree(clauses)
 		}
+		out.line()
+		out.index(compiled.Indexed())
 	}
 	var bad *usageError
 	if errors.As(err, &bad) {
