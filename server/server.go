@@ -74,6 +74,7 @@ type Server struct {
 	hub    *fanout.Hub
 	ingest *ingest
 	subs   *subscribe
+	tries  *filters
 	grpc   *grpc.Server
 	calls  calls
 	health *health.Server
@@ -131,6 +132,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	keytrailv1.RegisterIngestServiceServer(s.grpc, s.ingest)
 	s.subs = newSubscribe(s.log, s.hub, s.draining)
 	keytrailv1.RegisterSubscribeServiceServer(s.grpc, s.subs)
+	s.tries = newFilters(s.log, s.draining)
+	keytrailv1.RegisterFilterServiceServer(s.grpc, s.tries)
 	keytrailv1.RegisterLogServiceServer(s.grpc, &logService{log: s.log})
 	s.health = health.NewServer()
 	healthv1.RegisterHealthServer(s.grpc, s.health)
@@ -181,6 +184,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		cut = s.endCalls(ctx)
 		s.ingest.receivers.Wait()
 		s.subs.senders.Wait()
+		s.tries.trials.Wait()
 		s.hub.Close()
 		s.log.Close()
 		if s.http != nil {

@@ -41,6 +41,7 @@ var errOverCredit = errors.New("more unanswered records or bytes than the credit
 const (
 	retryUnavailable = time.Second
 	retryFull        = 5 * time.Second
+	retryTrials      = 5 * time.Second
 )
 
 // toStatus is the one place where errors become gRPC statuses.
@@ -78,6 +79,8 @@ func toStatus(log *eventlog.Log, err error) error {
 		})
 	case errors.As(err, &durability):
 		return status.Error(codes.FailedPrecondition, err.Error())
+	case errors.Is(err, errTrials):
+		return withDetails(codes.ResourceExhausted, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryTrials)})
 	case errors.Is(err, errOverCredit):
 		return status.Error(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, eventlog.ErrFull):
