@@ -119,7 +119,7 @@ func oracle(pattern, event map[string]any) (match, known bool) {
 		if choose(r, paths, leaves, nil, nil, &steps) {
 			return true, true
 		}
-		if steps > 100_000 {
+		if steps > 10_000 {
 			return false, false
 		}
 	}
@@ -129,7 +129,7 @@ func oracle(pattern, event map[string]any) (match, known bool) {
 // choose tries every leaf for the first of paths. Once all have one, or are to
 // have none, there must be none for the latter in the same elements.
 func choose(r rule, paths []string, leaves []eventLeaf, element map[int]int, none []string, steps *int) bool {
-	if *steps++; *steps > 100_000 {
+	if *steps++; *steps > 10_000 {
 		return false
 	}
 	if len(paths) == 0 {
@@ -269,22 +269,28 @@ func textMatches(name string, value any, text string) bool {
 	return wildcardMatches(s, text)
 }
 
-// wildcardMatches tries all texts for a wildcard.
+// wildcardMatches goes over a wildcard and keeps where in the text it can be.
 func wildcardMatches(pattern, text string) bool {
-	switch {
-	case pattern == "":
-		return text == ""
-	case pattern[0] == '*':
-		for i := range len(text) + 1 {
-			if wildcardMatches(pattern[1:], text[i:]) {
-				return true
+	can := make([]bool, len(text)+1)
+	can[0] = true
+	for i := 0; i < len(pattern); i++ {
+		next := make([]bool, len(text)+1)
+		if pattern[i] == '*' {
+			first := slices.Index(can, true)
+			for j := range next {
+				next[j] = first >= 0 && j >= first
+			}
+		} else {
+			if pattern[i] == '\\' {
+				i++
+			}
+			for j := range len(text) {
+				next[j+1] = can[j] && text[j] == pattern[i]
 			}
 		}
-		return false
-	case pattern[0] == '\\':
-		pattern = pattern[1:]
+		can = next
 	}
-	return text != "" && text[0] == pattern[0] && wildcardMatches(pattern[1:], text[1:])
+	return can[len(text)]
 }
 
 func isEnvelope(pattern map[string]any) bool {

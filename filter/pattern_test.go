@@ -185,6 +185,42 @@ func TestPattern(t *testing.T) {
 	}
 }
 
+// TestPatternText holds translations to what people would write.
+func TestPatternText(t *testing.T) {
+	for _, tt := range []struct{ pattern, want string }{
+		{`{"eventName":["Decrypt",{"prefix":"Generate"}]}`, `event = Decrypt or event ^= Generate`},
+		{`{"source":["aws.kms"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventName":["DisableKey","ScheduleKeyDeletion"]}}`,
+			`eventSource = kms.amazonaws.com and eventType = AwsApiCall and event in (DisableKey, ScheduleKeyDeletion)`},
+		{`{"recipientAccountId":["111122223333"]}`, `string(account) = 111122223333`},
+		{`{"errorCode":[{"exists":false}]}`, `not (exists errorCode or errorCode is null)`},
+		{`{"userIdentity":{"invokedBy":[{"exists":false},{"anything-but":"AWS Internal"}]}}`, `userIdentity.invokedBy != "AWS Internal"`},
+		{`{"userIdentity":{"type":[{"anything-but":["Root","Role"]}]}}`,
+			`(exists userIdentity.type or userIdentity.type is null) and userIdentity.type not in (Root, Role)`},
+		{`{"readOnly":[false]}`, `boolean(["readOnly"]) = false`},
+		{`{"sourceIPAddress":[{"cidr":"10.0.0.0/8"},{"equals-ignore-case":"AWS Internal"}]}`,
+			`sourceIPAddress cidr 10.0.0.0/8 or nocase(sourceIPAddress) = "AWS Internal"`},
+		{`{"resources":{"ARN":[{"suffix":"/a"}]}}`, `resources[].ARN $= /a`},
+		{`{"resources":{"ARN":[{"suffix":"/a"}],"type":["AWS::KMS::Key"]}}`, `resources[] (ARN $= /a and type = AWS::KMS::Key)`},
+		{`{"requestParameters":{"keySpec":["RSA_2048"],"tags":{"tagKey":["a"],"tagValue":["b"]}}}`,
+			`requestParameters.keySpec = RSA_2048 and requestParameters.tags[] (tagKey = a and tagValue = b)`},
+		{`{"requestParameters":{"encryptionContext":{"aws:s3:arn":[{"wildcard":"arn:*:b/*"}]}}}`,
+			`requestParameters.encryptionContext[]["aws:s3:arn"] ~ "arn:*:b/*"`},
+		{`{"requestParameters":{"pendingWindowInDays":[{"numeric":["<",30]},{"numeric":[">=",50,"<",90]}]}}`,
+			`requestParameters.pendingWindowInDays < 30 or requestParameters.pendingWindowInDays[] ([] >= 50 and [] < 90)`},
+		{`{"requestParameters":{"keyId":[{"anything-but":"a"}]}}`,
+			`requestParameters.keyId[] ((exists string([]) or exists number([]) or exists boolean([]) or [] is null) and [] != a)`},
+	} {
+		e, err := compilePattern(tt.pattern)
+		if err != nil {
+			t.Errorf("compilePattern(%s): %v", tt.pattern, err)
+			continue
+		}
+		if got := e.text(); got != tt.want {
+			t.Errorf("compilePattern(%s):\n %s, want\n %s", tt.pattern, got, tt.want)
+		}
+	}
+}
+
 // checkPrints wants the text form of a translation to be one that reads back.
 func checkPrints(t rapid.TB, e *expr) {
 	t.Helper()

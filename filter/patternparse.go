@@ -499,7 +499,11 @@ func (p *patternParser) numeric(v *jsonValue, at *jsonPlace) ([]comparison, erro
 		if err := p.checkNumber(n, at.item(i+1)); err != nil {
 			return nil, err
 		}
-		list = append(list, comparison{op: code, only: record.Number, value: n.text})
+		c := comparison{op: code, value: n.text} // only numbers have an order
+		if code == keytrailv1.Operator_OPERATOR_EQUALS {
+			c.only = record.Number
+		}
+		list = append(list, c)
 	}
 	if len(list) == 2 {
 		low, _ := parseNumber(list[0].value)
