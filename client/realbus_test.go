@@ -402,6 +402,40 @@ func TestRealBusSetFilter(t *testing.T) {
 	}
 }
 
+func TestRealBusFilters(t *testing.T) {
+	b := bustest.Start(t)
+	c := connect(t, b)
+	gen := sample.New(sample.Config{Seed: 6})
+	publishAll(t, c, gen, 100)
+	rec := gen.Next()
+	f := &keytrailv1.Filter{Where: "event = " + rec.GetEventName()}
+	if res, err := c.ExplainFilter(t.Context(), f, rec); err != nil || !res.GetMatched() || res.GetText() != f.GetWhere() {
+		t.Errorf("explained: %v, %v", res, err)
+	}
+	if res, err := c.ExplainFilter(t.Context(), nil, nil); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("without a filter: %v, %v", res, err)
+	}
+	done := false
+	for res, err := range c.TryFilter(t.Context(), &keytrailv1.TryFilterRequest{Filter: f}) {
+		if err != nil || done {
+			t.Fatalf("%v, %v", res, err)
+		}
+		if done = res.GetDone(); done && (res.GetConsidered() != 100 || res.GetClauses()[0].GetHeldRecords() != res.GetMatched()) {
+			t.Errorf("tried: %v", res)
+		}
+	}
+	if !done {
+		t.Error("the trial did not end")
+	}
+	var errs []error
+	for _, err := range c.TryFilter(t.Context(), &keytrailv1.TryFilterRequest{}) {
+		errs = append(errs, err)
+	}
+	if len(errs) != 1 || status.Code(errs[0]) != codes.InvalidArgument {
+		t.Errorf("tried without a filter: %v", errs)
+	}
+}
+
 // Records of one key and operation keep the order in which they were published.
 func TestRealBusOrder(t *testing.T) {
 	b := bustest.Start(t)

@@ -833,7 +833,8 @@ type TryFilterResponse struct {
 	Warnings []*FilterWarning `protobuf:"bytes,6,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// Whether this is the end of the trial.
 	Done bool `protobuf:"varint,7,opt,name=done,proto3" json:"done,omitempty"`
-	// How many records of the range could not be considered: see GapReason.
+	// How many messages of the log could not be considered, each of one or more
+	// records: see GapReason.
 	Gaps uint64 `protobuf:"varint,8,opt,name=gaps,proto3" json:"gaps,omitempty"`
 	// Whether the trial ended at `limit`, short of the log's end.
 	Limited       bool `protobuf:"varint,9,opt,name=limited,proto3" json:"limited,omitempty"`
