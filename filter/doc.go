@@ -59,10 +59,10 @@
 // requestParameters.encryptionContext["aws:s3:arn"]. [] stands for any element
 // of a list: resources[].ARN; what is not a list counts as its only element,
 // and lists within lists are opened. [] alone is the element itself, where
-// conditions are on one: tags[] (string([]) ^= "a" and [] != "ab"). json(path) is the document inside a string
-// (or the object, where the record holds one):
-// json(requestParameters.policy).Statement[].Principal. A path that ends at a
-// list without [] looks at its elements all the same.
+// conditions are on one: tags[] (string([]) ^= "a" and [] != "ab").
+// json(path) is the document inside a string (or the object, where the record
+// holds one): json(requestParameters.policy).Statement[].Principal. A path that
+// ends at a list without [] looks at its elements all the same.
 //
 // Values compare as text: a string as it is, a number as a number, a boolean as
 // true or false, so that a quoted "true" and true are the same. Objects have no
@@ -89,6 +89,51 @@
 //     operation that this version does not know has none.
 //   - sourceIP: sourceIPAddress where it is an address, and no host name.
 //   - readOnly: true or false; a record that does not say is a change.
+//
+// # EventBridge patterns
+//
+// A pattern means what Amazon EventBridge documents, and where that is silent,
+// what its matcher does:
+//
+//   - All fields that the pattern names must match; a field matches if any of
+//     its values does. "$or" holds if any of its objects does.
+//   - A pattern sees the leaves of an event: its strings, numbers, booleans and
+//     nulls. Types are kept apart: "5" is not 5, "true" not true. Numbers are
+//     equal if their values are.
+//   - Lists are looked through, however deep: a field has a leaf for each
+//     element, and matches if any of them does, anything-but included. So
+//     {"anything-but": "a"} matches the list ["a", "b"].
+//   - Fields below one list must be found in the same element of it.
+//   - anything-but needs a leaf that is something else, null or of another type
+//     if need be; it does not match a field that is missing.
+//   - {"exists": true} matches any leaf, null as well; {"exists": false} matches
+//     where there is no leaf: nothing, an empty list, or an object. Beside other
+//     fields below one list it is about the element where those were found.
+//
+// A pattern is either one for records, or one for the events that EventBridge
+// makes of them, with the record in "detail". Around it such an event has
+// source, detail-type, account, region, time, version "0", an id that only
+// EventBridge knows, and no resources.
+//
+// Unlike in EventBridge, numbers in records compare exactly however large; a
+// name with a dot in it is one name; a range of addresses must be written from
+// its first; and a pattern may be as long as a filter.
+//
+// # CloudTrail selectors
+//
+// The selectors are those that put-event-selectors takes for trails, and
+// those of event data stores; or the whole document with them that
+// get-event-selectors or get-event-data-store prints.
+//
+// A record is wanted if any selector wants it; a selector does if all of its
+// field selectors do. Of one field, the values of Equals, StartsWith and
+// EndsWith are alternatives, none of the values of NotEquals, NotStartsWith and
+// NotEndsWith may be there, and both must be so. A field that a record does not
+// have satisfies the latter alone. A record without eventCategory, as old ones
+// are, is of Management, and one without readOnly is a change.
+//
+// Selectors for other categories than Management and NetworkActivity are taken
+// and want nothing, as the KMS has no such events; if all are, that is an error.
 //
 // # Limits
 //
