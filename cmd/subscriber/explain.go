@@ -265,11 +265,15 @@ func (o *output) summary(considered, matched uint64) {
 	if considered > 0 {
 		percent = fmt.Sprintf(" (%.3g %%)", 100*float64(matched)/float64(considered))
 	}
-	o.line(o.paint(bold, fmt.Sprintf("%d records considered, %d matched%s", considered, matched, percent)))
+	records := "records"
+	if considered == 1 {
+		records = "record"
+	}
+	o.line(o.paint(bold, fmt.Sprintf("%d %s considered, %d matched%s", considered, records, matched, percent)))
 }
 
 // index says what the index uses.
 func (o *output) index(by string) {
-	text, _ := printable(by)
-	o.line("index: ", text)
+	text, columns := printable(by)
+	o.clause("index: ", clauseLine{text: text, columns: columns})
 }

@@ -146,3 +146,24 @@ func TestTrialWithoutBus(t *testing.T) {
 		t.Errorf("stderr: %s", r.err)
 	}
 }
+
+// TestTrialOverTheLog: a bus counts what explain counts of a file.
+func TestTrialOverTheLog(t *testing.T) {
+	b := startBus(t)
+	b.publish(t, readRecords(t, examples)...)
+	for _, tt := range formTests(t) {
+		t.Run(tt.name, func(t *testing.T) {
+			args := append([]string{"explain"}, tt.args...)
+			here, _ := run(t, statusOK, append(args, "--record", examples, "--max", "0")...)
+			there, stderr := run(t, statusOK, append(args, "--bus", b.addr, "--from", "1h")...)
+			there, index, _ := strings.Cut(there, "\nindex: ")
+			if there != here || strings.TrimSpace(index) == "" || stderr != "" {
+				t.Errorf("the bus says\n%sindex: %s\nhere it is\n%s\nstderr:\n%s", there, index, here, stderr)
+			}
+		})
+	}
+	limited, _ := run(t, statusOK, "explain", "--bus", b.addr, "--from", "earliest", "--limit", "1", "--event", "*")
+	if !strings.Contains(limited, "1 record considered, 1 matched") || !strings.Contains(limited, "--limit was reached") {
+		t.Errorf("with --limit 1:\n%s", limited)
+	}
+}
