@@ -47,32 +47,59 @@
 //	cel("…")             the CEL expression is true
 //	true, false          every record, no record
 //
-// Values are words or quoted. A word is made of letters, digits and the
-// characters _ - . : / * + @ %; in a word after = and in, * is a wildcard. In
-// double quotes, as in JSON, every character stands for itself: "a*" after = is
-// the text a*. A list after any operator means any of its values.
+// Values are words or quoted. A word is made of the letters A to Z and a to z,
+// digits and the characters _ - . : / * + @ %, and is none of and, or, not, in,
+// is, null. In double quotes, with JSON's escapes, there may be any text. A list
+// after any operator means any of its values; "in" always has one.
+//
+// In a word after =, != and in, * is a wildcard, which stands for any run of
+// bytes; after ~ and !~ it is one in quotes as well. "a*" in quotes after = is
+// the text a* itself. So event = * is any event, and Principal = "*" an asterisk.
+// After other operators a word has no *.
+//
+// [Filter.String] prints any filter in the text form, canonically: what reads
+// the same except for white space, parentheses, quotes and the like is printed
+// the same, and what is printed reads back as a filter that matches the same and
+// is printed the same. Conditions and values keep their order. "" is the filter
+// that matches all records.
 //
 // # Fields
 //
 // A path names a member as CloudTrail spells it: userIdentity.arn. A name with
-// other characters than letters, digits, _ and - is quoted:
-// requestParameters.encryptionContext["aws:s3:arn"]. [] stands for any element
-// of a list: resources[].ARN; what is not a list counts as its only element,
-// and lists within lists are opened. [] alone is the element itself, where
-// conditions are on one: tags[] (string([]) ^= "a" and [] != "ab"). json(path) is the document inside a string
-// (or the object, where the record holds one):
-// json(requestParameters.policy).Statement[].Principal. A path that ends at a
-// list without [] looks at its elements all the same.
+// other characters than letters, digits, _ and - is put in brackets and quotes:
+// requestParameters.encryptionContext["aws:s3:arn"]; so may be any other.
+// [] stands for any element of a list: resources[].ARN. What is not a list
+// counts as its only element, and lists within lists are opened. A path that
+// ends at a list without [] looks at its elements all the same, except that
+// "exists" and "is null" are about the list; a name after a list without [] finds
+// nothing. In the entries of resources, ARN and arn each find the other, too:
+// real records have both spellings.
+//
+// json(path) is the document inside a string, or the object or list itself where
+// the record has one: json(requestParameters.policy).Statement[].Principal. A
+// string that is no JSON has no document.
+//
+// In the parentheses after list[], fields are paths from the element, and [] alone
+// is the element itself: tags[] (string([]) ^= "a" and [] != "ab"). There are no
+// named fields and short names there, and names that are keywords or functions
+// are quoted if they come first: ["in"].
 //
 // Values compare as text: a string as it is, a number as a number, a boolean as
 // true or false, so that a quoted "true" and true are the same. Objects have no
 // value; they only exist. string(path), number(path) and boolean(path) look at
-// values of that JSON type alone. nocase(path) compares without regard to case.
-// accountOf(path) is the account in an ARN.
+// values of that JSON type alone. nocase(field) compares without regard to case.
+// accountOf(field) is the account in an ARN.
 //
-// The first name of a path must be a member of CloudTrail's records; write
-// ["name"] for one that this version does not know. Short names: event is
-// eventName, account is recipientAccountId, region is awsRegion.
+// Where the contract says which members there are, a name must be one of these:
+// at the beginning of a path, below userIdentity, in resources[] and so on. Write
+// ["name"] for one that this version does not know. A path that no record of the
+// KMS' operations has, as far as the catalogue of package record knows, earns a
+// warning: see [Filter.Warnings].
+//
+// Short names: event is eventName, account is recipientAccountId, region is
+// awsRegion. A member whose name is also that of a named field or a short name is
+// quoted: ["readOnly"] is missing where the record does not say, the named field
+// readOnly never is.
 //
 // Named fields:
 //
@@ -80,7 +107,7 @@
 //     with; "denied" as well if the error code says that access was refused.
 //   - key: the keys and aliases in the record's resources. A value with a ":" is
 //     compared with the ARNs, any other with the key IDs and with the names of
-//     aliases ("alias/payroll").
+//     aliases ("alias/payroll"); a regular expression with the ARNs.
 //   - principal: the caller: userIdentity.arn, the ARN of the role whose session
 //     it is, and the service that called on its behalf.
 //   - crossAccount: true if the caller's account is known and another than the
@@ -90,12 +117,59 @@
 //   - sourceIP: sourceIPAddress where it is an address, and no host name.
 //   - readOnly: true or false; a record that does not say is a change.
 //
+// # EventBridge patterns
+//
+// A pattern means what Amazon EventBridge documents, and where that is silent,
+// what its matcher does:
+//
+//   - All fields that the pattern names must match; a field matches if any of
+//     its values does. "$or" holds if any of its objects does.
+//   - A pattern sees the leaves of an event: its strings, numbers, booleans and
+//     nulls. Types are kept apart: "5" is not 5, "true" not true. Numbers are
+//     equal if their values are.
+//   - Lists are looked through, however deep: a field has a leaf for each
+//     element, and matches if any of them does, anything-but included. So
+//     {"anything-but": "a"} matches the list ["a", "b"].
+//   - Fields below one list must be found in the same element of it.
+//   - anything-but needs a leaf that is something else, null or of another type
+//     if need be; it does not match a field that is missing.
+//   - {"exists": true} matches any leaf, null as well; {"exists": false} matches
+//     where there is no leaf: nothing, an empty list, or an object. Beside other
+//     fields below one list it is about the element where those were found.
+//
+// A pattern is either one for records, or one for the events that EventBridge
+// makes of them, with the record in "detail". Around it such an event has
+// source, detail-type, account, region, time, version "0", an id that only
+// EventBridge knows, and no resources.
+//
+// Unlike in EventBridge, numbers in records compare exactly however large; a
+// name with a dot in it is one name; a range of addresses must be written from
+// its first; and a pattern may be as long as a filter.
+//
+// # CloudTrail selectors
+//
+// The selectors are those that put-event-selectors takes for trails, and
+// those of event data stores; or the whole document with them that
+// get-event-selectors or get-event-data-store prints.
+//
+// A record is wanted if any selector wants it; a selector does if all of its
+// field selectors do. Of one field, the values of Equals, StartsWith and
+// EndsWith are alternatives, none of the values of NotEquals, NotStartsWith and
+// NotEndsWith may be there, and both must be so. A field that a record does not
+// have satisfies the latter alone. A record without eventCategory, as old ones
+// are, is of Management, and one without readOnly is a change.
+//
+// Selectors for other categories than Management and NetworkActivity are taken
+// and want nothing, as the KMS has no such events; if all are, that is an error.
+//
 // # Limits
 //
 // A filter has at most [MaxBytes] encoded, [MaxValues] values (a condition
 // without counts as one) of at most [MaxValueBytes] each, and is nested at most
-// [MaxDepth] deep. A regular expression has at most [MaxRegexpBytes], and looks
-// at no more than 16 KiB of a record's values: what is beyond does not match.
+// [MaxDepth] deep, parentheses and nots included. A path has at most 64 steps and
+// opens at most four documents within each other. A regular expression has at most
+// [MaxRegexpBytes], and looks at no more than 16 KiB of a record's values: what
+// is beyond does not match.
 //
 // # Cost and concurrency
 //

@@ -8,33 +8,8 @@ import (
 	"github.com/keytrail/keytrail/record"
 )
 
-// compilePattern translates an Amazon EventBridge event pattern. What it means
-// is what EventBridge documents, and where that is silent, what its matcher
-// does:
-//
-//   - All fields that the pattern names must match; a field matches if any of
-//     its values does. "$or" holds if any of its objects does.
-//   - A pattern sees the leaves of an event: its strings, numbers, booleans and
-//     nulls. Types are kept apart: "5" is not 5, "true" not true. Numbers are
-//     equal if their values are.
-//   - Lists are looked through, however deep: a field has a leaf for each
-//     element, and matches if any of them does, anything-but included. So
-//     {"anything-but": "a"} matches the list ["a", "b"].
-//   - Fields below one list must be found in the same element of it.
-//   - anything-but needs a leaf that is something else, null or of another
-//     type if need be; it does not match a field that is missing.
-//   - {"exists": true} matches any leaf, null as well; {"exists": false} matches
-//     where there is no leaf: nothing, an empty list, or an object. Beside other
-//     fields below one list it is about the element where those were found.
-//
-// A pattern is either one for records, or one for the events that EventBridge
-// makes of them, with the record in "detail". Around it such an event has
-// source, detail-type, account, region, time, version "0", an id that only
-// EventBridge knows, and no resources.
-//
-// Unlike EventBridge, which compares numbers up to 5e9 with six digits after the
-// point, numbers in records compare exactly however large; a name with a dot is
-// one name; and a pattern may be as long as a filter.
+// compilePattern translates an Amazon EventBridge event pattern; see the package
+// documentation for what it means.
 func compilePattern(text string) (*expr, error) {
 	p, root, err := parsePattern(text)
 	if err != nil {

@@ -16,9 +16,22 @@ func (e *expr) text() string { return e.textWithin(false, recordCursor) }
 func (e *expr) elementText() string { return e.textWithin(true, cursor{}) }
 
 func (e *expr) textWithin(inside bool, at cursor) string {
-	p := printer{inside: inside, at: at}
-	p.expr(e.simplest(), false)
+	p := printer{inside: inside, at: at, buf: make([]byte, 0, 128)}
+	if !e.isSimplest() {
+		e = e.simplest()
+	}
+	p.expr(e, false)
 	return string(p.buf)
+}
+
+// isSimplest reports whether simplest would change nothing.
+func (e *expr) isSimplest() bool {
+	for _, k := range e.kids {
+		if !k.isSimplest() || k.kind == e.kind && e.kind != exprElement || e.kind == exprNot && len(k.kids) == 0 && (k.kind == exprAll || k.kind == exprAny) {
+			return false
+		}
+	}
+	return e.kind != exprAll && e.kind != exprAny || len(e.kids) != 1
 }
 
 // simplest is e as the parser would build it.

@@ -14,20 +14,8 @@ const (
 	maxSelectorName       = 1000
 )
 
-// compileSelectors translates CloudTrail's advanced event selectors, as
-// put-event-selectors takes them, or the document with them that
-// get-event-selectors and get-event-data-store print.
-//
-// A record is wanted if any selector wants it; a selector does if all of its
-// field selectors do. Of one field, the values of Equals, StartsWith and
-// EndsWith are alternatives, none of the values of NotEquals, NotStartsWith and
-// NotEndsWith may be there, and both must be so. A field that a record does not
-// have satisfies the latter alone. A record without eventCategory, which old
-// ones are, is of Management, and one without readOnly is a change.
-//
-// The fields are those of trails and of event data stores. Selectors for other
-// categories than Management and NetworkActivity are taken and want nothing,
-// as the KMS has no such events; if all are, that is an error.
+// compileSelectors translates CloudTrail's advanced event selectors; see the
+// package documentation for what they mean.
 func compileSelectors(text string) (*expr, error) {
 	t, v, err := parseJSON(text)
 	if err != nil {

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,33 @@ var faultySelectors = []struct {
 	{management(`{"Field":"eventName","Equals":["` + strings.Repeat("a", maxSelectorValueBytes+1) + `"]}`), `"aaa`, "has 2049 bytes"},
 	{`[{"Name":"` + strings.Repeat("a", maxSelectorName+1) + `"}]`, `"aaa`, "at most 1000"},
 	{strings.Repeat("[", 20000), `[`, "is nested more than"},
+}
+
+// TestExamples runs the example files over the example records.
+func TestExamples(t *testing.T) {
+	read := func(name string) string {
+		text, err := os.ReadFile("../examples/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	var file struct{ Records []json.RawMessage }
+	if err := json.Unmarshal([]byte(read("kms-records.json")), &file); err != nil {
+		t.Fatal(err)
+	}
+	pattern, selectors := 0, 0
+	for _, r := range file.Records {
+		if checkPattern(t, read("deletion.pattern.json"), string(r)) {
+			pattern++
+		}
+		if checkSelectors(t, read("kms-changes.selectors.json"), string(r)) {
+			selectors++
+		}
+	}
+	if n := len(file.Records); pattern == 0 || pattern >= selectors || selectors == n {
+		t.Errorf("of %d records %d match the pattern and %d the selectors", n, pattern, selectors)
+	}
 }
 
 func TestFaultySelectors(t *testing.T) {

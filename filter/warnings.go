@@ -115,9 +115,16 @@ var operationNames = func() (names []string) {
 
 // events warns of values that are the name of no operation.
 func (w *warner) events(t *test) {
+	wild := t.op == keytrailv1.Operator_OPERATOR_WILDCARD
 	for _, v := range t.values {
-		if _, known := record.LookupOperation(v); known && t.op == keytrailv1.Operator_OPERATOR_EQUALS {
-			continue
+		// What most filters have, without making a condition of each value.
+		if wild || t.op == keytrailv1.Operator_OPERATOR_EQUALS {
+			if _, known := record.LookupOperation(v); known {
+				continue
+			}
+			if wild && slices.ContainsFunc(operationNames, func(name string) bool { return matchGlob(v, name) }) {
+				continue
+			}
 		}
 		one, bad := newTest(t.of, t.op, []string{v})
 		if bad != nil || !one.test.takesTexts() {
