@@ -24,8 +24,8 @@ func (e *expr) warnings() []string {
 type warner struct {
 	list   []string
 	seen   map[string]bool // what was warned of: finding what else is meant takes long
-	inside bool   // within the parentheses of an element
-	at     cursor // where paths begin
+	inside bool            // within the parentheses of an element
+	at     cursor          // where paths begin
 }
 
 func (w *warner) add(format string, args ...any) {
