@@ -23,14 +23,27 @@ func (e *expr) warnings() []string {
 
 type warner struct {
 	list   []string
-	inside bool   // within the parentheses of an element
-	at     cursor // where paths begin
+	seen   map[string]bool // what was warned of: finding what else is meant takes long
+	inside bool            // within the parentheses of an element
+	at     cursor          // where paths begin
 }
 
 func (w *warner) add(format string, args ...any) {
 	if s := fmt.Sprintf(format, args...); len(w.list) < maxWarnings && !slices.Contains(w.list, s) {
 		w.list = append(w.list, s)
 	}
+}
+
+// once reports whether to warn of what is at fault.
+func (w *warner) once(what string) bool {
+	if w.seen[what] || len(w.list) == maxWarnings {
+		return false
+	}
+	if w.seen == nil {
+		w.seen = make(map[string]bool)
+	}
+	w.seen[what] = true
+	return true
 }
 
 func (w *warner) expr(e *expr) {
@@ -84,6 +97,7 @@ func (w *warner) path(steps []step) bool {
 			p.path(steps[:i+1])
 			path := string(p.buf)
 			switch {
+			case !w.once(w.at.m.path + "/" + path):
 			case at.m.list && !at.element && at.m.members[s.name] != nil:
 				w.add("%s is a list, so that %s is never there; did you mean %s?", at.m.path, path, at.m.members[s.name].path)
 			case w.inside:
@@ -131,6 +145,9 @@ func (w *warner) events(t *test) {
 			return
 		}
 		if slices.ContainsFunc(operationNames, one.test.takes) {
+			continue
+		}
+		if !w.once("event " + v) {
 			continue
 		}
 		name := v[strings.LastIndexByte(v, ':')+1:] // kms:Decrypt is how policies write it

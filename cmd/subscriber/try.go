@@ -66,7 +66,7 @@ func (c *explainCommand) history(ctx context.Context, p *program, wanted *keytra
 		out.line("there are more: --limit was reached")
 	}
 	if last.GetGaps() > 0 {
-		out.line(out.paint(yellow, "warning:"), fmt.Sprintf(" %d records could not be considered: the log no longer holds them, or can't read them", last.GetGaps()))
+		out.line(out.paint(yellow, "warning:"), fmt.Sprintf(" %d messages of the log could not be considered: they are gone, or this bus can't read them", last.GetGaps()))
 	}
 	clauses := make([]filter.Clause, len(last.GetClauses()))
 	for i, c := range last.GetClauses() {
