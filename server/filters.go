@@ -51,7 +51,7 @@ func explainFilter(req *keytrailv1.ExplainFilterRequest) (*keytrailv1.ExplainFil
 	if err != nil {
 		return nil, err
 	}
-	res := &keytrailv1.ExplainFilterResponse{Text: f.String(), Warnings: warningsOf(f)}
+	res := &keytrailv1.ExplainFilterResponse{Text: f.String(), Warnings: warningsOf(f), Index: f.Indexed()}
 	if req.GetRecord() == nil {
 		res.Clauses = clausesOf(f.Clauses())
 		return res, nil
@@ -263,6 +263,7 @@ func (t *trial) report(done, limited bool) error {
 	if done {
 		r.Text = t.filter.String()
 		r.Warnings = warningsOf(t.filter)
+		r.Index = t.filter.Indexed()
 		r.Clauses = clausesOf(t.counts.Clauses())
 	}
 	return t.stream.Send(r)
