@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/keytrail/keytrail/filter"
 )
@@ -253,17 +254,12 @@ func (o *output) text(l clauseLine) string {
 	return l.text
 }
 
-// displayed is how many columns s takes, painted or not.
+// displayed is how many characters s has, besides those that paint it.
 func displayed(s string) int {
-	n := 0
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\x1b' {
-			i += strings.IndexByte(s[i:], 'm')
-			continue
-		}
-		n++
+	for _, code := range []string{green, red, yellow, bold, dim, reset} {
+		s = strings.ReplaceAll(s, code, "")
 	}
-	return n
+	return utf8.RuneCountInString(s)
 }
 
 func spaces(n int) string { return strings.Repeat(" ", max(n, 0)) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -156,38 +157,35 @@ func (c *explainCommand) records(ctx context.Context, p *program, compiled *filt
 		view    record.View
 		encoded []byte
 		bad     int
-		last    error
+		cutOff  bool
 	)
 	for ctx.Err() == nil {
 		r, err := records.Next()
-		if err == io.EOF {
+		if err == io.EOF || err != nil && ctx.Err() != nil {
 			break
 		}
+		one := (*record.RecordError)(nil)
+		whole := err == nil || errors.As(err, &one) // the rest can be read
 		if err == nil {
 			if encoded, err = (proto.MarshalOptions{}).MarshalAppend(encoded[:0], r); err == nil {
 				err = view.Reset(encoded)
 			}
 		}
 		if err != nil {
-			if ctx.Err() != nil {
-				break
-			}
 			if bad++; bad <= maxSaidBad {
-				p.say("%s: %s", c.Record, err)
+				p.say("%s: %s", c.Record, strings.TrimPrefix(err.Error(), "record: "))
 			}
-			if one := (*record.RecordError)(nil); errors.As(err, &one) {
-				continue // with those after it
+			if whole {
+				continue
 			}
-			last = err
+			cutOff = true
 			break
 		}
 		trial.Consider(&view)
 		if trial.Considered <= uint64(c.Max) {
 			out.line()
 			out.explain(records.Number(), r, compiled.Explain(&view))
-		}
-		if out.full() {
-			if err := out.flush(); err != nil {
+			if err := out.flush(); err != nil { // now: the next may come in an hour
 				return err
 			}
 		}
@@ -202,10 +200,10 @@ func (c *explainCommand) records(ctx context.Context, p *program, compiled *filt
 		out.counts(trial.Clauses())
 	}
 	switch {
-	case bad > 0 && last == nil:
-		return fmt.Errorf("%s: %d records could not be read", c.Record, bad)
-	case bad > 0:
+	case cutOff:
 		return fmt.Errorf("%s could not be read to its end", c.Record)
+	case bad > 0:
+		return fmt.Errorf("%s: %d of its records could not be read", c.Record, bad)
 	case trial.Considered == 0 && ctx.Err() == nil:
 		return fmt.Errorf("%s holds no records", c.Record)
 	case trial.Matched == 0:
@@ -224,7 +222,7 @@ func interruptible(ctx context.Context, in io.Reader) io.Reader {
 			_, err := io.Copy(feed, in)
 			feed.CloseWithError(err) // nil: the end
 		}()
-		context.AfterFunc(ctx, func() { out.CloseWithError(ctx.Err()) })
+		context.AfterFunc(ctx, func() { feed.CloseWithError(ctx.Err()) })
 		return out
 	}}
 }

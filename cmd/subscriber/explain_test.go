@@ -5,10 +5,13 @@ import (
 	"compress/gzip"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/keytrail/keytrail/filter"
@@ -167,4 +170,95 @@ func TestExplainedLines(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestExplainFollows: what a pipe brings is explained at once, and an
+// interruption ends with what is known.
+func TestExplainFollows(t *testing.T) {
+	in, feed := io.Pipe()
+	defer feed.Close()
+	r := startProgram(t, []string{"explain", "--event", "PutKeyPolicy", "--record", "-", "--max", "1"}, func(p *program) { p.Stdin = in })
+	for range 3 {
+		if _, err := io.WriteString(feed, policyRecord+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.out.waitText(t, "match     record 1")
+	r.cancel()
+	r.wait(t, statusOK)
+}
+
+func TestFilterIsAwaited(t *testing.T) {
+	for _, args := range [][]string{{"tail", "--pattern", "-"}, {"explain", "--selectors", "-"}} {
+		in, feed := io.Pipe()
+		r := startProgram(t, args, func(p *program) { p.Stdin = in })
+		if _, err := io.WriteString(feed, "["); err != nil { // it is read from now
+			t.Fatal(err)
+		}
+		r.cancel()
+		r.wait(t, statusOK)
+		feed.Close()
+		if r.out.String()+r.err.String() != "" {
+			t.Errorf("stdout %q, stderr %q", r.out, r.err)
+		}
+	}
+}
+
+var whereFlag = regexp.MustCompile(`--where '([^']*)'`)
+
+// TestDocumentedFilters: what help and README give as examples is right.
+func TestDocumentedFilters(t *testing.T) {
+	var texts []string
+	for line := range strings.Lines(filterHelp) {
+		if text, ok := strings.CutPrefix(line, "    "); ok {
+			texts = append(texts, strings.TrimSpace(text))
+		}
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range whereFlag.FindAllStringSubmatch(string(readme), -1) {
+		if !strings.Contains(m[1], "outcom ") { // the mistake that is shown
+			texts = append(texts, m[1])
+		}
+	}
+	if len(texts) < 8 {
+		t.Fatalf("found only %q", texts)
+	}
+	for _, text := range texts {
+		f, err := filter.Compile(&keytrailv1.Filter{Where: text})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if len(f.Warnings()) > 0 {
+			t.Errorf("%s: %v", text, f.Warnings())
+		}
+	}
+}
+
+// FuzzClauses: whatever clauses a bus sends, what is shown of them can be
+// printed.
+func FuzzClauses(f *testing.F) {
+	for _, c := range someClauses() {
+		f.Add(c.GetText(), "event = Decrypt", "\"\u009b\"", []byte{0, 1, 1, 2, 3, 3})
+	}
+	f.Fuzz(func(t *testing.T, whole, part, value string, depths []byte) {
+		var clauses []filter.Clause
+		for i, d := range depths {
+			c := filter.Clause{Text: part, Depth: int(d % filter.MaxDepth), Values: []string{value, value}}
+			if i%2 == 0 {
+				c.Text, c.Held = whole, new(d%2 == 0)
+			}
+			clauses = append(clauses, c)
+		}
+		out := &output{}
+		out.tree(clauses)
+		out.verdicts(clauses)
+		out.counts(clauses)
+		for _, r := range string(out.buf) {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Fatalf("%q is printed", r)
+			}
+		}
+	})
 }

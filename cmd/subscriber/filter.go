@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -149,6 +150,8 @@ func readFilterFile(flag, name string, stdin io.Reader) (string, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(in, filter.MaxBytes+1))
 	switch {
+	case errors.Is(err, context.Canceled):
+		return "", err
 	case err != nil:
 		return "", usage("%s: %s", flag, err)
 	case len(text) > filter.MaxBytes:

@@ -126,7 +126,7 @@ func (p *program) end(err error) int {
 	var bad *usageError
 	var failed *failure
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, context.Canceled): // nothing was done yet
 		return statusOK
 	case errors.Is(err, errNoMatch):
 		return statusNoMatch

@@ -65,7 +65,7 @@ Each flag can also be set in the environment: KEYTRAIL_BUS for --bus, and so on.
 
 // Run implements `subscriber tail`.
 func (c *tailCommand) Run(ctx context.Context, p *program) error {
-	cfg, err := c.config(p)
+	cfg, err := c.config(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (c *tailCommand) Run(ctx context.Context, p *program) error {
 }
 
 // config checks the flags and says what to subscribe to.
-func (c *tailCommand) config(p *program) (client.SubscriptionConfig, error) {
+func (c *tailCommand) config(ctx context.Context, p *program) (client.SubscriptionConfig, error) {
 	cfg := client.SubscriptionConfig{AllowGap: c.AllowGap}
 	if err := checkBus(c.Bus); err != nil {
 		return cfg, err
@@ -126,7 +126,7 @@ func (c *tailCommand) config(p *program) (client.SubscriptionConfig, error) {
 	if cfg.Start, err = parseStart(c.From, time.Now()); err != nil {
 		return cfg, err
 	}
-	wanted, compiled, err := c.filter(p.Stdin)
+	wanted, compiled, err := c.filter(interruptible(ctx, p.Stdin))
 	if err != nil {
 		return cfg, err
 	}

@@ -70,7 +70,8 @@ func (c *explainCommand) history(ctx context.Context, p *program, wanted *keytra
 	}
 	clauses := make([]filter.Clause, len(last.GetClauses()))
 	for i, c := range last.GetClauses() {
-		clauses[i] = filter.Clause{Text: c.GetText(), Depth: int(c.GetDepth()), HeldRecords: c.GetHeldRecords(), DecidedRecords: c.GetDecidedRecords()}
+		depth := min(c.GetDepth(), filter.MaxDepth) // whatever the bus says
+		clauses[i] = filter.Clause{Text: c.GetText(), Depth: int(depth), HeldRecords: c.GetHeldRecords(), DecidedRecords: c.GetDecidedRecords()}
 	}
 	out.counts(clauses)
 	out.line()
