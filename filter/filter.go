@@ -47,9 +47,7 @@ func (e *Error) Error() string { return e.Field + ": " + e.Message }
 
 // Filter is a compiled filter. The zero Filter matches all records.
 type Filter struct {
-	root     *expr // nil: all records
-	text     string
-	warnings []string
+	root *expr // nil: all records
 }
 
 // Compile checks f and compiles it. It keeps no reference to f. A nil or empty
@@ -102,11 +100,7 @@ func Compile(f *keytrailv1.Filter) (*Filter, error) {
 	if err := checkLimits(root); err != nil {
 		return nil, err
 	}
-	c := &Filter{root: root, warnings: root.warnings()}
-	if !root.always() {
-		c.text = root.text()
-	}
-	return c, nil
+	return &Filter{root: root}, nil
 }
 
 // in puts an error of a dialect into its field.
@@ -156,11 +150,21 @@ func (f *Filter) Match(v *record.View) bool {
 
 // String is the filter in the text form; "" is the filter that matches all
 // records. Filters with the same text match the same.
-func (f *Filter) String() string { return f.text }
+func (f *Filter) String() string {
+	if f.root == nil || f.root.always() {
+		return ""
+	}
+	return f.root.text()
+}
 
 // Warnings says what is odd about the filter, such as a field that no record
 // of the KMS' operations has.
-func (f *Filter) Warnings() []string { return slices.Clone(f.warnings) }
+func (f *Filter) Warnings() []string {
+	if f.root == nil {
+		return nil
+	}
+	return f.root.warnings()
+}
 
 const unknownMessage = "has a field that this bus does not know; leave it out, or use a newer bus"
 

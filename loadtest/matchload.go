@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"github.com/keytrail/keytrail/record"
 )
@@ -33,11 +35,11 @@ var eventsAskedFor = [][]string{
 	{"EnableKeyRotation", "RotateKeyOnDemand"},
 }
 
-// draft makes the filters: a key and some events each; a fifth with a beginning of a key's ARN or
+// draft makes the filters, encoded: a key and some events each; a fifth with a beginning of a key's ARN or
 // of events' names, a tenth with a condition on the caller or on the error code.
-func (l *matchLoad) draft(seed uint64, keys []string) []*keytrailv1.Filter {
+func (l *matchLoad) draft(seed uint64, keys []string) ([][]byte, error) {
 	rng := rand.New(rand.NewPCG(seed, uint64(l.filters)))
-	drafts := make([]*keytrailv1.Filter, l.filters)
+	drafts := make([][]byte, l.filters)
 	for i := range drafts {
 		key := keys[rng.IntN(len(keys))]
 		events := eventsAskedFor[rng.IntN(len(eventsAskedFor))]
@@ -59,11 +61,16 @@ func (l *matchLoad) draft(seed uint64, keys []string) []*keytrailv1.Filter {
 				Field: "requestParameters.encryptionContext.service", Operator: keytrailv1.Operator_OPERATOR_EQUALS, Values: []string{"payroll", "media"},
 			})
 		}
-		drafts[i] = &keytrailv1.Filter{Include: []*keytrailv1.Selector{s}}
+		f := &keytrailv1.Filter{Include: []*keytrailv1.Selector{s}}
 		if l.cel {
 			s.EventNames = nil
-			drafts[i].Cel = fmt.Sprintf(`userIdentity.accountId != recipientAccountId || size(eventName) > %d`, 20+i)
+			f.Cel = fmt.Sprintf(`userIdentity.accountId != recipientAccountId || size(eventName) > %d`, 20+i)
 		}
+		encoded, err := proto.Marshal(f)
+		if err != nil {
+			return nil, err
+		}
+		drafts[i] = encoded
 	}
-	return drafts
+	return drafts, nil
 }
