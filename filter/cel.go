@@ -27,8 +27,9 @@ const (
 	// maxCELDepth is how deep an expression may be nested.
 	maxCELDepth = 100
 
-	// maxCELText is the longest text that + may make.
-	maxCELText = 64 << 10
+	// maxCELParts is how many operators, calls and lists an expression may
+	// have, counting a macro as about eight.
+	maxCELParts = 400
 
 	bytesPerStep = 64
 
