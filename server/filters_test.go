@@ -30,7 +30,7 @@ func TestExplainFilter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if checked.GetText() != text || checked.Matched != nil || len(checked.GetClauses()) != 3 || checked.GetClauses()[1].Held != nil {
+	if checked.GetText() != text || checked.Matched != nil || len(checked.GetClauses()) != 3 || checked.GetIndex() == "" || checked.GetClauses()[1].Held != nil {
 		t.Errorf("checked: %v", checked)
 	}
 	explained, err := filters.ExplainFilter(t.Context(), &keytrailv1.ExplainFilterRequest{Filter: where(text), Record: decrypt("a")})
@@ -105,7 +105,7 @@ func TestTryFilter(t *testing.T) {
 	b := bustest.Start(t)
 	conn := b.Dial()
 	empty := try(t, conn, &keytrailv1.TryFilterRequest{Filter: where("event = Decrypt")})
-	if empty.GetConsidered() != 0 || len(empty.GetClauses()) != 1 || empty.GetText() != "event = Decrypt" {
+	if empty.GetConsidered() != 0 || len(empty.GetClauses()) != 1 || empty.GetText() != "event = Decrypt" || empty.GetIndex() == "" {
 		t.Errorf("an empty log: %v", empty)
 	}
 	for i := range 10 {
