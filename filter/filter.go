@@ -340,7 +340,7 @@ func newTest(of operand, op keytrailv1.Operator, values []string) (*expr, *testE
 		}
 		t.op = keytrailv1.Operator_OPERATOR_EQUALS
 	}
-	arns := values
+	arns := t.values
 	var ids []string
 	if of.name == fieldKey && !of.accountOf && op != keytrailv1.Operator_OPERATOR_MATCHES {
 		arns = nil
@@ -354,6 +354,9 @@ func newTest(of operand, op keytrailv1.Operator, values []string) (*expr, *testE
 				ids = append(ids, v)
 			}
 		}
+		if len(ids) == 0 {
+			arns = t.values // one list less to keep
+		}
 	}
 	m, faulty, err := newMatcher(t.op, arns, of.nocase)
 	if err != nil {
@@ -361,9 +364,11 @@ func newTest(of operand, op keytrailv1.Operator, values []string) (*expr, *testE
 	}
 	t.matcher = m
 	if len(ids) > 0 {
-		if t.ids, faulty, err = newMatcher(t.op, ids, of.nocase); err != nil {
+		m, faulty, err := newMatcher(t.op, ids, of.nocase)
+		if err != nil {
 			return nil, &testError{faulty, err.Error()}
 		}
+		t.ids = &m
 	}
 	return &expr{kind: exprTest, test: t}, nil
 }
