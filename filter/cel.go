@@ -10,6 +10,9 @@ import (
 // Limits of CEL expressions. They bound what compiling costs, and, with the
 // steps, what an evaluation does: whatever the expression and the record are.
 const (
+	// MaxCEL is how many CEL expressions a filter may hold.
+	MaxCEL = 8
+
 	// MaxCELBytes is how long a CEL expression may be.
 	MaxCELBytes = 4096
 

@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"github.com/keytrail/keytrail/record"
 )
 
@@ -275,5 +276,20 @@ func TestCELErrors(t *testing.T) {
 		} else if e.Message != tt.message {
 			t.Errorf("%.100s\n%s\nwant\n%s", tt.expression, e.Message, tt.message)
 		}
+	}
+}
+
+func TestCELInFilters(t *testing.T) {
+	where := strings.Repeat("cel(\"true\") or ", MaxCEL)
+	if _, err := Compile(&keytrailv1.Filter{Where: where + "event = x"}); err != nil {
+		t.Error(err)
+	}
+	_, err := Compile(&keytrailv1.Filter{Where: where + "cel(\"true\")"})
+	if want := "filter: holds more than 8 CEL expressions; join some of them with && or ||"; err == nil || err.Error() != want {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+	_, err = Compile(&keytrailv1.Filter{Cel: "\n eventname"})
+	if want := "filter.cel: line 2, column 2: a record has no member eventname; did you mean eventName?"; err == nil || err.Error() != want {
+		t.Errorf("%v\nwant %s", err, want)
 	}
 }

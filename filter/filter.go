@@ -118,13 +118,16 @@ func in(field, text string, err error) error {
 
 // checkLimits checks what bounds the cost of a filter.
 func checkLimits(root *expr) error {
-	values := 0
+	values, expressions := 0, 0
 	deepest := 0
 	var walk func(e *expr, depth int)
 	walk = func(e *expr, depth int) {
 		deepest = max(deepest, depth)
 		if e.kind == exprTest {
 			values += max(1, len(e.test.values))
+		}
+		if e.kind == exprCEL {
+			expressions++
 		}
 		if depth > MaxDepth {
 			return
@@ -139,6 +142,8 @@ func checkLimits(root *expr) error {
 		return &Error{Field: "filter", Message: fmt.Sprintf("is nested more than %d deep; write it flatter", MaxDepth)}
 	case values > MaxValues:
 		return &Error{Field: "filter", Message: fmt.Sprintf("holds more than %d values; use several subscriptions", MaxValues)}
+	case expressions > MaxCEL:
+		return &Error{Field: "filter", Message: fmt.Sprintf("holds more than %d CEL expressions; join some of them with && or ||", MaxCEL)}
 	}
 	return nil
 }
