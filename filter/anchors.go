@@ -224,7 +224,7 @@ func (s *source) rarity() int {
 	if n, ok := rarities[string(b)]; ok {
 		return n
 	}
-	if s.path.taken == len(s.path.steps) {
+	if int(s.path.taken) == len(s.path.steps) {
 		return 1
 	}
 	return 6 // free-form

@@ -10,6 +10,9 @@ import (
 // Limits of CEL expressions. They bound what compiling costs, and, with the
 // steps, what an evaluation does: whatever the expression and the record are.
 const (
+	// MaxCEL is how many CEL expressions a filter may hold.
+	MaxCEL = 8
+
 	// MaxCELBytes is how long a CEL expression may be.
 	MaxCELBytes = 4096
 
@@ -27,8 +30,9 @@ const (
 	// maxCELDepth is how deep an expression may be nested.
 	maxCELDepth = 100
 
-	// maxCELText is the longest text that + may make.
-	maxCELText = 64 << 10
+	// maxCELParts is how many operators, calls and lists an expression may
+	// have, counting a macro as about eight.
+	maxCELParts = 400
 
 	bytesPerStep = 64
 

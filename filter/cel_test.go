@@ -4,11 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
+	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"github.com/keytrail/keytrail/record"
 )
 
-// viewOf is a view of the record that is this JSON.
-func celView(t testing.TB, text string) *record.View {
+// encodedRecord is the record that is this JSON, as the bus stores it.
+func encodedRecord(t rapid.TB, text string) []byte {
 	t.Helper()
 	r, err := record.FromJSON([]byte(text))
 	if err != nil {
@@ -18,14 +21,20 @@ func celView(t testing.TB, text string) *record.View {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return encoded
+}
+
+// celView is a view of the record that is this JSON.
+func celView(t rapid.TB, text string) *record.View {
+	t.Helper()
 	v := new(record.View)
-	if err := v.Reset(encoded); err != nil {
+	if err := v.Reset(encodedRecord(t, text)); err != nil {
 		t.Fatal(err)
 	}
 	return v
 }
 
-func compileTestCEL(t testing.TB, text string) *celExpr {
+func compileTestCEL(t rapid.TB, text string) *celExpr {
 	t.Helper()
 	e, err := compileCEL(text)
 	if err != nil {
@@ -99,6 +108,7 @@ var celTests = []struct {
 	{`int(eventTime) == 1772404215 && timestamp(1772404215) == eventTime`, decrypt, celHolds},
 	{`string(eventTime) == "2026-03-01T22:30:15Z" && string(duration("90m")) == "5400s"`, decrypt, celHolds},
 	{`eventTime < timestamp("2030-01-01T00:00:00Z")`, bare, celFails},
+	{`dyn(duration("1h")).getFullYear() == 0`, decrypt, celFails},
 	{`timestamp(eventName) == eventTime`, decrypt, celFails},
 	{`eventTime + duration("2562047h") + duration("2562047h") + duration("2562047h") + duration("2562047h") > eventTime`, decrypt, celHolds},
 	{`timestamp("9999-12-31T23:59:59Z") + duration("1s") > eventTime`, decrypt, celFails},
@@ -148,6 +158,11 @@ var celTests = []struct {
 	{`requestParameters.limit + 9223372036854775807 > 0`, decrypt, celFails},
 	{`requestParameters.limit * 9223372036854775807 > 0`, decrypt, celFails},
 	{`requestParameters.limit * -1317624576693539401 == -9223372036854775807`, decrypt, celHolds},
+	{`dyn(4294967296) * -2147483648 < 0 && dyn(-4294967296) * -2147483647 > 0`, decrypt, celHolds},
+	{`dyn(4294967296) * -2147483649 < 0`, decrypt, celFails},
+	{`dyn(-4294967296) * -2147483648 > 0`, decrypt, celFails},
+	{`dyn("x") < dyn(0.0) / dyn(0.0) || dyn(0.0) / dyn(0.0) == dyn(0.0) / dyn(0.0)`, decrypt, celHoldsNot},
+	{`dyn(null) < dyn(0.0) / dyn(0.0)`, decrypt, celFails},
 	{`-9223372036854775808 - requestParameters.limit < 0`, decrypt, celFails},
 	{`double(requestParameters.limit) == 7.0 && string(requestParameters.limit) == "7" && string(0.5) == "0.5" && bool("true")`, decrypt, celHolds},
 	{`1 < 2 ? eventName == "Decrypt" : false`, decrypt, celHolds},
@@ -246,6 +261,7 @@ func TestCELErrors(t *testing.T) {
 		{`google.protobuf.Timestamp{seconds: 1} == eventTime`, `column 26: an expression can't make objects of its own`},
 		{"a\xff", `column 2: the text is not UTF-8 here`},
 		{strings.Repeat("(", 300) + "true" + strings.Repeat(")", 300), `column 1: the expression is nested more than 100 deep; write it flatter`},
+		{strings.Repeat("[]==[]||", 134) + "true", `has more than 400 operators and calls; compare with a list, or use several conditions`},
 		{strings.Repeat("x", MaxCELBytes+1), `has 4097 bytes; use at most 4096`},
 		{``, `column 1: did not expect the end of the expression`},
 	} {
@@ -260,5 +276,20 @@ func TestCELErrors(t *testing.T) {
 		} else if e.Message != tt.message {
 			t.Errorf("%.100s\n%s\nwant\n%s", tt.expression, e.Message, tt.message)
 		}
+	}
+}
+
+func TestCELInFilters(t *testing.T) {
+	where := strings.Repeat("cel(\"true\") or ", MaxCEL)
+	if _, err := Compile(&keytrailv1.Filter{Where: where + "event = x"}); err != nil {
+		t.Error(err)
+	}
+	_, err := Compile(&keytrailv1.Filter{Where: where + "cel(\"true\")"})
+	if want := "filter: holds more than 8 CEL expressions; join some of them with && or ||"; err == nil || err.Error() != want {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+	_, err = Compile(&keytrailv1.Filter{Cel: "\n eventname"})
+	if want := "filter.cel: line 2, column 2: a record has no member eventname; did you mean eventName?"; err == nil || err.Error() != want {
+		t.Errorf("%v\nwant %s", err, want)
 	}
 }

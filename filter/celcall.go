@@ -63,11 +63,11 @@ var celBinaries = map[string]celBinary{
 // the text form.
 const jsonFunction = "json"
 
-func celDocument(_ *celRun, x celValue) celValue {
+func celDocument(r *celRun, x celValue) celValue {
 	if x.made != nil {
 		return x
 	}
-	return celJSON(x.json.Document())
+	return r.json(x.json.Document())
 }
 
 func celNot(_ *celRun, x celValue) celValue {
@@ -90,7 +90,9 @@ func celNegate(_ *celRun, x celValue) celValue {
 func celSize(r *celRun, x celValue) celValue {
 	switch x.kind {
 	case celString:
-		r.spend(int64(len(x.text) / bytesPerStep))
+		if !r.spend(int64(len(x.text) / bytesPerStep)) {
+			return celValue{}
+		}
 		return celInteger(int64(utf8.RuneCountInString(x.text)))
 	case celList, celMap:
 		return celInteger(r.size(x))
@@ -139,7 +141,9 @@ func celToDouble(r *celRun, x celValue) celValue {
 	case celInt:
 		return celFloat(float64(x.num))
 	case celString:
-		r.spend(int64(len(x.text) / bytesPerStep))
+		if !r.spend(int64(len(x.text) / bytesPerStep)) {
+			return celValue{}
+		}
 		if f, err := strconv.ParseFloat(x.text, 64); err == nil {
 			return celFloat(f)
 		}
@@ -202,7 +206,10 @@ func ordering(holds func(c int) bool) celBinary {
 			c, ok := compareNumbers(a, b)
 			return celBoolean(ok && holds(c))
 		}
-		if a.kind != b.kind {
+		switch {
+		case isNaN(a), isNaN(b) && a.kind != celNull && a.kind < celType:
+			return celBoolean(false) // whatever the other is, in CEL
+		case a.kind != b.kind:
 			return celValue{}
 		}
 		switch a.kind {
@@ -211,7 +218,9 @@ func ordering(holds func(c int) bool) celBinary {
 		case celTime:
 			return celBoolean(holds(cmp.Or(cmp.Compare(a.num, b.num), cmp.Compare(a.nanos, b.nanos))))
 		case celString:
-			r.spend(int64(min(len(a.text), len(b.text)) / bytesPerStep))
+			if !r.spend(int64(min(len(a.text), len(b.text)) / bytesPerStep)) {
+				return celValue{}
+			}
 			return celBoolean(holds(strings.Compare(a.text, b.text)))
 		}
 		return celValue{}
@@ -220,10 +229,9 @@ func ordering(holds func(c int) bool) celBinary {
 
 func textPredicate(holds func(s, part string) bool) celBinary {
 	return func(r *celRun, a, b celValue) celValue {
-		if a.kind != celString || b.kind != celString {
+		if a.kind != celString || b.kind != celString || !r.spend(int64(len(a.text)/bytesPerStep)) {
 			return celValue{}
 		}
-		r.spend(int64(len(a.text) / bytesPerStep))
 		return celBoolean(holds(a.text, b.text))
 	}
 }
@@ -243,8 +251,7 @@ func celAdd(r *celRun, a, b celValue) celValue {
 	case a.kind == celDuration && b.kind == celTime:
 		return celAdd(r, b, a)
 	case a.kind == celString && b.kind == celString:
-		n := len(a.text) + len(b.text)
-		if n > maxCELText || !r.spend(int64(n/bytesPerStep)) {
+		if !r.spend(int64((len(a.text) + len(b.text)) / bytesPerStep)) {
 			return celValue{}
 		}
 		return celText(a.text + b.text)

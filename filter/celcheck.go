@@ -24,6 +24,9 @@ func checkCEL(text string) (*ast.AST, error) {
 	if bad := errs.GetErrors(); len(bad) > 0 {
 		return nil, celErrorAt(text, bad[0].Location, syntaxMessage(bad[0].Message))
 	}
+	if countParts(parsed.Expr()) > maxCELParts {
+		return nil, &Error{Message: fmt.Sprintf("has more than %d operators and calls; compare with a list, or use several conditions", maxCELParts), Text: text}
+	}
 	checked, errs := checker.Check(parsed, source, env.checker)
 	if bad := errs.GetErrors(); len(bad) > 0 {
 		message, location := env.typeMessage(text, checked, bad[0])
@@ -37,6 +40,19 @@ func checkCEL(text string) (*ast.AST, error) {
 			fmt.Sprintf("the expression is a %s, not a condition; compare it with something", typeName(t)))
 	}
 	return checked, nil
+}
+
+// countParts counts the parts of e whose types the checker works out, which takes
+// it time in proportion to the square of their number.
+func countParts(e ast.Expr) int {
+	n := 0
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(x ast.Expr) {
+		switch x.Kind() {
+		case ast.CallKind, ast.ListKind, ast.MapKind, ast.ComprehensionKind:
+			n++
+		}
+	}))
+	return n
 }
 
 // expandHas is the macro has. Besides has(a.b) it takes the name of a member of
@@ -73,14 +89,15 @@ func celErrorAt(text string, at common.Location, message string) *Error {
 func syntaxMessage(m string) string {
 	m = strings.TrimPrefix(m, "Syntax error: ")
 	m, _, _ = strings.Cut(m, " expecting {")
-	m = strings.ReplaceAll(m, "'<EOF>'", "the end of the expression")
+	m = strings.NewReplacer("'<EOF>'", "the end of the expression", "<EOF>", "the end").Replace(m)
+	m = strings.Replace(m, "no viable alternative at input", "mismatched input", 1)
 	switch {
 	case strings.HasPrefix(m, "token recognition error at: "):
 		m = "did not expect " + strings.TrimPrefix(m, "token recognition error at: ")
 		if strings.HasPrefix(m, "did not expect '=") {
 			m = "write == to compare"
 		}
-	case strings.Contains(m, "recursion limit exceeded"):
+	case strings.Contains(m, "recursion limit exceeded"), strings.Contains(m, "recursion depth exceeded"):
 		m = fmt.Sprintf("the expression is nested more than %d deep; write it flatter", maxCELDepth)
 	case strings.HasPrefix(m, "mismatched input ") || strings.HasPrefix(m, "extraneous input "):
 		_, what, _ := strings.Cut(m, " input ")
@@ -138,7 +155,7 @@ func overloadMessage(a *ast.AST, e ast.Expr) string {
 	}
 	var of []string
 	for _, x := range args {
-		of = append(of, typeName(a.GetType(x.ID())))
+		of = append(of, shortened(typeName(a.GetType(x.ID()))))
 	}
 	name := call.FunctionName()
 	if symbol, ok := celop.FindReverse(name); ok && symbol != "" {

@@ -40,7 +40,7 @@ func (n *celField) eval(r *celRun) celValue {
 			return celText(s)
 		}
 	}
-	x := celJSON(n.value(r))
+	x := r.json(n.value(r))
 	if n.moment && x.kind == celString {
 		return celMomentOf(x.text)
 	}
@@ -73,7 +73,7 @@ func (n *celField) value(r *celRun) record.Value {
 type celJSONField struct{ celField }
 
 func (n *celJSONField) eval(r *celRun) celValue {
-	return celJSON(n.value(r).Document())
+	return r.json(n.value(r).Document())
 }
 
 // celHasField is has(…) of a member of the record. As in protocol buffers, a
@@ -96,7 +96,7 @@ func (n *celHasField) eval(r *celRun) celValue {
 		}
 		x = r.member(x, name)
 	}
-	return r.has(celJSON(x), n.rest[last])
+	return r.has(r.json(x), n.rest[last])
 }
 
 // has is has(x.name).
@@ -270,13 +270,15 @@ type celMake struct {
 }
 
 func (n *celMake) eval(r *celRun) celValue {
+	if !r.spend(stepsPerItem * int64(len(n.items))) {
+		return celValue{}
+	}
 	items := make([]celValue, len(n.items))
 	for i, k := range n.items {
 		if items[i] = k.eval(r); items[i].kind == celError {
 			return celValue{}
 		}
 	}
-	r.spend(stepsPerItem * int64(len(items)))
 	return n.of(items)
 }
 

@@ -102,15 +102,18 @@ func celMoment(seconds, nanos int64) celValue {
 	return celValue{kind: celTime, num: seconds, nanos: int32(nanos)}
 }
 
-// celJSON is x as CEL has JSON, except that a number written as an integer is
-// an integer, if 64 bits hold it.
-func celJSON(x record.Value) celValue {
+// json is x as CEL has JSON, except that a number written as an integer is an
+// integer, if 64 bits hold it.
+func (r *celRun) json(x record.Value) celValue {
 	switch x.Kind() {
 	case record.Null:
 		return celValue{kind: celNull}
 	case record.Boolean:
 		return celBoolean(x.Text() == "true")
 	case record.Number:
+		if !r.spend(int64(len(x.Text()) / bytesPerStep)) {
+			return celValue{}
+		}
 		if n, err := strconv.ParseInt(x.Text(), 10, 64); err == nil {
 			return celInteger(n)
 		}
@@ -132,19 +135,19 @@ func (r *celRun) each(x celValue, yield func(celValue) bool) bool {
 	switch {
 	case x.kind == celList && x.made != nil:
 		for _, e := range x.made.items {
-			if !yield(e) {
+			if !r.spend(1) || !yield(e) {
 				break
 			}
 		}
 	case x.kind == celList:
 		for e := range x.json.Elements {
-			if !r.spend(1) || !yield(celJSON(e)) {
+			if !r.spend(1) || !yield(r.json(e)) {
 				break
 			}
 		}
 	case x.kind == celMap && x.made != nil:
 		for _, k := range x.made.keys {
-			if !yield(k) {
+			if !r.spend(1) || !yield(k) {
 				break
 			}
 		}
@@ -162,22 +165,23 @@ func (r *celRun) each(x celValue, yield func(celValue) bool) bool {
 
 // size is how many elements or keys a list or map has.
 func (r *celRun) size(x celValue) int64 {
+	n := int64(0)
 	switch {
 	case x.made != nil:
 		return int64(len(x.made.items))
 	case x.kind == celList:
-		n := int64(0)
 		for range x.json.Elements {
-			n++
+			if n++; !r.spend(1) {
+				break
+			}
 		}
-		r.spend(n)
-		return n
+	default:
+		for range x.json.Members {
+			if n++; !r.spend(1) {
+				break
+			}
+		}
 	}
-	n := int64(0)
-	for range x.json.Members {
-		n++
-	}
-	r.spend(n)
 	return n
 }
 
@@ -189,11 +193,11 @@ const freeLookups = 64
 // member returns the member of a JSON object.
 func (r *celRun) member(x record.Value, name string) record.Value {
 	if r.lookups++; r.lookups > freeLookups && x.Kind() == record.Object {
-		n := int64(0)
 		for range x.Members {
-			n++
+			if !r.spend(1 + int64(len(name)/bytesPerStep)) {
+				return record.Value{}
+			}
 		}
-		r.spend(n)
 	}
 	return x.Member(name)
 }
@@ -207,11 +211,10 @@ func (r *celRun) find(x, key celValue) celValue {
 		if key.kind != celString {
 			return celValue{}
 		}
-		return celJSON(r.member(x.json, key.text))
+		return r.json(r.member(x.json, key.text))
 	}
-	r.spend(int64(len(x.made.keys)))
 	for i, k := range x.made.keys {
-		if r.equal(k, key) {
+		if r.spend(1) && r.equal(k, key) {
 			return x.made.items[i]
 		}
 	}
@@ -238,7 +241,7 @@ func (r *celRun) at(x, key celValue) celValue {
 	i := key.num
 	for e := range x.json.Elements {
 		if i == 0 {
-			return celJSON(e)
+			return r.json(e)
 		}
 		if i--; !r.spend(1) {
 			break
@@ -254,8 +257,8 @@ func (r *celRun) in(x, where celValue) celValue {
 	}
 	found := false
 	if !r.each(where, func(e celValue) bool {
-		found = r.spend(1) && r.equal(e, x)
-		return !found && r.left >= 0
+		found = r.equal(e, x)
+		return !found
 	}) {
 		return celValue{}
 	}
@@ -283,8 +286,7 @@ func (r *celRun) equal(a, b celValue) bool {
 		if len(a.text) != len(b.text) {
 			return false
 		}
-		r.spend(int64(len(a.text) / bytesPerStep))
-		return a.text == b.text
+		return r.spend(int64(len(a.text)/bytesPerStep)) && a.text == b.text
 	case celList:
 		return r.equalLists(a, b)
 	case celMap:
@@ -313,7 +315,7 @@ func (r *celRun) equalMaps(a, b celValue) bool {
 	same := true
 	r.each(a, func(key celValue) bool {
 		v := r.find(b, key)
-		same = v.kind != celError && r.spend(1) && r.equal(r.find(a, key), v)
+		same = v.kind != celError && r.equal(r.find(a, key), v)
 		return same
 	})
 	return same
@@ -334,6 +336,8 @@ func (r *celRun) items(x celValue) []celValue {
 
 func isNumber(x celValue) bool { return x.kind == celInt || x.kind == celDouble }
 
+func isNaN(x celValue) bool { return x.kind == celDouble && math.IsNaN(x.double()) }
+
 // compareNumbers is not ok if one of them is not a number.
 func compareNumbers(a, b celValue) (c int, ok bool) {
 	switch {
@@ -342,10 +346,10 @@ func compareNumbers(a, b celValue) (c int, ok bool) {
 	case a.kind == celInt:
 		c, ok = compareNumbers(b, a)
 		return -c, ok
-	case math.IsNaN(a.double()):
+	case isNaN(a) || isNaN(b):
 		return 0, false
 	case b.kind == celDouble:
-		return cmp.Compare(a.double(), b.double()), !math.IsNaN(b.double())
+		return cmp.Compare(a.double(), b.double()), true
 	case a.double() < math.MinInt64:
 		return -1, true
 	case a.double() > math.MaxInt64:

@@ -117,6 +117,37 @@
 //   - sourceIP: sourceIPAddress where it is an address, and no host name.
 //   - readOnly: true or false; a record that does not say is a change.
 //
+// # CEL
+//
+// An expression of the Common Expression Language is for what conditions can't
+// say: to compare two members, to calculate, to tell the time.
+//
+//	userIdentity.accountId != recipientAccountId && eventTime.getHours("Europe/Berlin") < 6
+//
+// It must be true. Where it fails, as it does on a member that is missing, it
+// does not hold, and neither does its negation within CEL; outside of it, not
+// cel("…") does. As CEL has it, || and && absorb a failure that makes no
+// difference.
+//
+//   - Variables are the members of the record, the short names, and the named
+//     fields, of which outcome, key and principal are lists: "failure" in outcome.
+//     "record" is all of the record.
+//   - Types are checked beforehand. Members that the contract names have one;
+//     eventTime is a timestamp. Free-form members may be anything. A number is an
+//     int if it is written as one and 64 bits hold it, else a double; digits in a
+//     string are a string.
+//   - has(errorCode) tells whether a member is there, null or not. has(a.b.c) is
+//     false if an object above is missing that the contract names, and fails if
+//     one in free-form JSON is.
+//   - The functions are those of CEL's standard library, without bytes and
+//     unsigned integers, which records do not have; the macros has, all, exists,
+//     exists_one, map and filter; and json(x), the document in a string of the record.
+//     Regular expressions, time zones and the keys of maps must be literals.
+//
+// Parts that are joined by && and compare a text with literals, such as
+// eventName == "Decrypt", "…" in key or resources.exists(r, r.ARN == "…"), are
+// what an [Index] finds the expression by.
+//
 // # EventBridge patterns
 //
 // A pattern means what Amazon EventBridge documents, and where that is silent,
@@ -169,7 +200,10 @@
 // [MaxDepth] deep, parentheses and nots included. A path has at most 64 steps and
 // opens at most four documents within each other. A regular expression has at most
 // [MaxRegexpBytes], and looks at no more than 16 KiB of a record's values: what
-// is beyond does not match.
+// is beyond does not match. There are at most [MaxCEL] CEL expressions of at most
+// [MaxCELBytes] each, with 16 macros, no more than two of them within each other,
+// and 400 operators and calls; one that takes more than [MaxCELSteps] for a record
+// fails there, as does one whose regular expressions would look at more than 16 KiB.
 //
 // # Cost and concurrency
 //

@@ -79,7 +79,7 @@ type test struct {
 
 	// ids is for the key IDs and alias names of the field key, matcher for its ARNs:
 	// a value is compared with the one or the other, by whether it holds a ":".
-	ids matcher
+	ids *matcher // nil: there are none
 }
 
 // operand is the left side of a condition: a path or a named field, and what
@@ -104,7 +104,7 @@ type path struct {
 	// matching compares no names. taken is 0 within an element, and for
 	// members that the contract does not know.
 	field record.Field
-	taken int
+	taken uint8
 }
 
 type step struct {
@@ -133,6 +133,7 @@ func newPath(steps []step, inElement bool) path {
 		}
 		names = append(names, s.name)
 	}
-	p.field, p.taken = record.FieldOf(names...)
+	field, taken := record.FieldOf(names...)
+	p.field, p.taken = field, uint8(taken)
 	return p
 }

@@ -47,9 +47,7 @@ func (e *Error) Error() string { return e.Field + ": " + e.Message }
 
 // Filter is a compiled filter. The zero Filter matches all records.
 type Filter struct {
-	root     *expr // nil: all records
-	text     string
-	warnings []string
+	root *expr // nil: all records
 }
 
 // Compile checks f and compiles it. It keeps no reference to f. A nil or empty
@@ -102,11 +100,7 @@ func Compile(f *keytrailv1.Filter) (*Filter, error) {
 	if err := checkLimits(root); err != nil {
 		return nil, err
 	}
-	c := &Filter{root: root, warnings: root.warnings()}
-	if !root.always() {
-		c.text = root.text()
-	}
-	return c, nil
+	return &Filter{root: root}, nil
 }
 
 // in puts an error of a dialect into its field.
@@ -124,13 +118,16 @@ func in(field, text string, err error) error {
 
 // checkLimits checks what bounds the cost of a filter.
 func checkLimits(root *expr) error {
-	values := 0
+	values, expressions := 0, 0
 	deepest := 0
 	var walk func(e *expr, depth int)
 	walk = func(e *expr, depth int) {
 		deepest = max(deepest, depth)
 		if e.kind == exprTest {
 			values += max(1, len(e.test.values))
+		}
+		if e.kind == exprCEL {
+			expressions++
 		}
 		if depth > MaxDepth {
 			return
@@ -145,6 +142,8 @@ func checkLimits(root *expr) error {
 		return &Error{Field: "filter", Message: fmt.Sprintf("is nested more than %d deep; write it flatter", MaxDepth)}
 	case values > MaxValues:
 		return &Error{Field: "filter", Message: fmt.Sprintf("holds more than %d values; use several subscriptions", MaxValues)}
+	case expressions > MaxCEL:
+		return &Error{Field: "filter", Message: fmt.Sprintf("holds more than %d CEL expressions; join some of them with && or ||", MaxCEL)}
 	}
 	return nil
 }
@@ -156,11 +155,21 @@ func (f *Filter) Match(v *record.View) bool {
 
 // String is the filter in the text form; "" is the filter that matches all
 // records. Filters with the same text match the same.
-func (f *Filter) String() string { return f.text }
+func (f *Filter) String() string {
+	if f.root == nil || f.root.always() {
+		return ""
+	}
+	return f.root.text()
+}
 
 // Warnings says what is odd about the filter, such as a field that no record
 // of the KMS' operations has.
-func (f *Filter) Warnings() []string { return slices.Clone(f.warnings) }
+func (f *Filter) Warnings() []string {
+	if f.root == nil {
+		return nil
+	}
+	return f.root.warnings()
+}
 
 const unknownMessage = "has a field that this bus does not know; leave it out, or use a newer bus"
 
@@ -336,7 +345,7 @@ func newTest(of operand, op keytrailv1.Operator, values []string) (*expr, *testE
 		}
 		t.op = keytrailv1.Operator_OPERATOR_EQUALS
 	}
-	arns := values
+	arns := t.values
 	var ids []string
 	if of.name == fieldKey && !of.accountOf && op != keytrailv1.Operator_OPERATOR_MATCHES {
 		arns = nil
@@ -350,6 +359,9 @@ func newTest(of operand, op keytrailv1.Operator, values []string) (*expr, *testE
 				ids = append(ids, v)
 			}
 		}
+		if len(ids) == 0 {
+			arns = t.values // one list less to keep
+		}
 	}
 	m, faulty, err := newMatcher(t.op, arns, of.nocase)
 	if err != nil {
@@ -357,9 +369,11 @@ func newTest(of operand, op keytrailv1.Operator, values []string) (*expr, *testE
 	}
 	t.matcher = m
 	if len(ids) > 0 {
-		if t.ids, faulty, err = newMatcher(t.op, ids, of.nocase); err != nil {
+		m, faulty, err := newMatcher(t.op, ids, of.nocase)
+		if err != nil {
 			return nil, &testError{faulty, err.Error()}
 		}
+		t.ids = &m
 	}
 	return &expr{kind: exprTest, test: t}, nil
 }

@@ -148,11 +148,12 @@ func (v *jsonValue) kindName() string {
 // jsonPlace is where in a text a value is, for people. nil is the whole text.
 type jsonPlace struct {
 	up   *jsonPlace
-	name string // with a dot or in brackets
+	name string // of a member
+	item int    // or of an item, from 1
 }
 
-func (p *jsonPlace) member(name string) *jsonPlace { return &jsonPlace{p, "." + name} }
-func (p *jsonPlace) item(i int) *jsonPlace         { return &jsonPlace{p, fmt.Sprintf("[%d]", i)} }
+func (p *jsonPlace) member(name string) *jsonPlace { return &jsonPlace{up: p, name: name} }
+func (p *jsonPlace) at(i int) *jsonPlace           { return &jsonPlace{up: p, item: i + 1} }
 
 // String is "detail.eventName[0]: ", and nothing for the whole text.
 func (p *jsonPlace) String() string {
@@ -161,11 +162,11 @@ func (p *jsonPlace) String() string {
 	}
 	var names []string
 	for ; p != nil; p = p.up {
-		name := p.name
-		if len(name) > 64 {
-			name = strings.ToValidUTF8(name[:64], "") + "…"
+		if p.item > 0 {
+			names = append(names, fmt.Sprintf("[%d]", p.item-1))
+		} else {
+			names = append(names, "."+shortened(p.name))
 		}
-		names = append(names, name)
 	}
 	slices.Reverse(names)
 	return strings.TrimPrefix(strings.Join(names, ""), ".") + ": "

@@ -57,7 +57,7 @@ func (t *test) holds(s scope) bool {
 		}
 		return w.value(x, p.steps)
 	}
-	if p.taken == len(p.steps) {
+	if int(p.taken) == len(p.steps) {
 		if text, ok := s.view.Text(p.field); ok {
 			return w.text(text)
 		}
@@ -185,7 +185,7 @@ func (w *walk) named(v *record.View) bool {
 // namedText compares one value of a named field.
 func (w *walk) namedText(s string) bool {
 	if w.test.of.name == fieldKey && !strings.HasPrefix(s, "arn:") {
-		return w.test.ids.matchText(w.test.op, w.fold(s), &w.spent)
+		return w.test.ids != nil && w.test.ids.matchText(w.test.op, w.fold(s), &w.spent)
 	}
 	return w.compare(s)
 }

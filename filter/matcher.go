@@ -27,64 +27,89 @@ const (
 	maxRegexpInput = 16 << 10
 )
 
-// matcher is the values of a condition, ready to compare.
+// matcher is the values of a condition, ready to compare. It is small for the
+// usual ones, for there may be a hundred thousand filters.
 type matcher struct {
-	exact    []string // sorted
-	numbers  []number // those of exact that are numbers
+	exact []string  // sorted
+	other *patterns // nil: there are only exact ones
+}
+
+// patterns are values that match others than themselves.
+type patterns struct {
+	numbers  []number // those of exact that are numbers; or what to be less than, and so on
 	parts    []string // to begin with, end with, or contain
 	globs    []string
 	regexps  []*regexp.Regexp
 	networks []netip.Prefix
 }
 
-// newMatcher prepares values for op. The error says what is wrong with the
-// first faulty value, and which that is.
+// newMatcher prepares values for op; it keeps them. The error says what is
+// wrong with the first faulty value, and which that is.
 func newMatcher(op keytrailv1.Operator, values []string, nocase bool) (m matcher, faulty int, err error) {
-	for i, v := range values {
-		if nocase && op != keytrailv1.Operator_OPERATOR_MATCHES {
-			v = fold(v)
+	if nocase && op != keytrailv1.Operator_OPERATOR_MATCHES {
+		values = slices.Clone(values)
+		for i, v := range values {
+			values[i] = fold(v)
 		}
-		switch op {
-		case keytrailv1.Operator_OPERATOR_EQUALS:
-			m.addExact(v)
-		case keytrailv1.Operator_OPERATOR_WILDCARD:
-			if strings.Contains(v, "*") {
-				m.globs = append(m.globs, v)
-			} else {
-				m.addExact(v)
+	}
+	var other patterns
+	switch op {
+	case keytrailv1.Operator_OPERATOR_EQUALS:
+		m.exact = values
+	case keytrailv1.Operator_OPERATOR_WILDCARD:
+		m.exact = values
+		if slices.ContainsFunc(values, isGlob) {
+			m.exact = nil
+			for _, v := range values {
+				if isGlob(v) {
+					other.globs = append(other.globs, v)
+				} else {
+					m.exact = append(m.exact, v)
+				}
 			}
-		case keytrailv1.Operator_OPERATOR_STARTS_WITH, keytrailv1.Operator_OPERATOR_ENDS_WITH, keytrailv1.Operator_OPERATOR_CONTAINS:
-			m.parts = append(m.parts, v)
-		case keytrailv1.Operator_OPERATOR_MATCHES:
+		}
+	case keytrailv1.Operator_OPERATOR_STARTS_WITH, keytrailv1.Operator_OPERATOR_ENDS_WITH, keytrailv1.Operator_OPERATOR_CONTAINS:
+		other.parts = values
+	case keytrailv1.Operator_OPERATOR_MATCHES:
+		for i, v := range values {
 			re, err := compileRegexp(v, nocase)
 			if err != nil {
 				return m, i, err
 			}
-			m.regexps = append(m.regexps, re)
-		case keytrailv1.Operator_OPERATOR_CIDR:
+			other.regexps = append(other.regexps, re)
+		}
+	case keytrailv1.Operator_OPERATOR_CIDR:
+		for i, v := range values {
 			n, err := parseNetwork(v)
 			if err != nil {
 				return m, i, err
 			}
-			m.networks = append(m.networks, n)
-		default: // an order
+			other.networks = append(other.networks, n)
+		}
+	default: // an order
+		for i, v := range values {
 			n, ok := parseNumber(v)
 			if !ok {
 				return m, i, fmt.Errorf("%q is not a number; write one such as 7 or 0.5", v)
 			}
-			m.numbers = append(m.numbers, n)
+			other.numbers = append(other.numbers, n)
 		}
 	}
-	slices.Sort(m.exact)
+	for _, v := range m.exact {
+		if n, ok := parseNumber(v); ok {
+			other.numbers = append(other.numbers, n)
+		}
+	}
+	if !slices.IsSorted(m.exact) {
+		m.exact = slices.Sorted(slices.Values(m.exact))
+	}
+	if len(m.exact) < len(values) || len(other.numbers) > 0 {
+		m.other = &other
+	}
 	return m, 0, nil
 }
 
-func (m *matcher) addExact(v string) {
-	m.exact = append(m.exact, v)
-	if n, ok := parseNumber(v); ok {
-		m.numbers = append(m.numbers, n)
-	}
-}
+func isGlob(v string) bool { return strings.IndexByte(v, '*') >= 0 }
 
 func compileRegexp(text string, nocase bool) (*regexp.Regexp, error) {
 	if len(text) > MaxRegexpBytes {
@@ -133,11 +158,12 @@ func parseNetwork(s string) (netip.Prefix, error) {
 // matchText compares a text. spent counts what regular expressions have looked
 // at in this record.
 func (m *matcher) matchText(op keytrailv1.Operator, s string, spent *int) bool {
+	return m.hasExact(s) || m.other != nil && m.other.matchText(op, s, spent)
+}
+
+func (m *patterns) matchText(op keytrailv1.Operator, s string, spent *int) bool {
 	switch op {
 	case keytrailv1.Operator_OPERATOR_EQUALS, keytrailv1.Operator_OPERATOR_WILDCARD:
-		if m.hasExact(s) {
-			return true
-		}
 		for _, g := range m.globs {
 			if matchGlob(g, s) {
 				return true
@@ -209,15 +235,15 @@ func (m *matcher) matchNumber(op keytrailv1.Operator, text string, spent *int) b
 		if m.matchText(op, text, spent) {
 			return true
 		}
-		if len(m.numbers) == 0 {
+		if m.other == nil || len(m.other.numbers) == 0 {
 			return false
 		}
 		n, ok := parseNumber(text)
-		return ok && slices.ContainsFunc(m.numbers, func(v number) bool { return n.compare(v) == 0 })
+		return ok && slices.ContainsFunc(m.other.numbers, func(v number) bool { return n.compare(v) == 0 })
 	case keytrailv1.Operator_OPERATOR_LESS, keytrailv1.Operator_OPERATOR_LESS_OR_EQUAL,
 		keytrailv1.Operator_OPERATOR_GREATER, keytrailv1.Operator_OPERATOR_GREATER_OR_EQUAL:
 		n, ok := parseNumber(text)
-		return ok && slices.ContainsFunc(m.numbers, func(v number) bool { return ordered(op, n.compare(v)) })
+		return ok && slices.ContainsFunc(m.other.numbers, func(v number) bool { return ordered(op, n.compare(v)) })
 	}
 	return m.matchText(op, text, spent)
 }

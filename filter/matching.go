@@ -76,7 +76,7 @@ func (m *matching[T]) read(p *place) {
 	case pathOnly:
 		x := m.view.Root()
 		if s.path.taken > 0 {
-			if s.path.taken == len(s.path.steps) {
+			if int(s.path.taken) == len(s.path.steps) {
 				if text, ok := m.view.Text(s.path.field); ok {
 					m.value(p, text)
 					return

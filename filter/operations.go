@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,7 +114,7 @@ func (t *test) operations() (set operations, exact bool) {
 		return oddRecord, true
 	case t.op == keytrailv1.Operator_OPERATOR_EXISTS:
 		return anyOperation &^ noOperation, true
-	case t.op == keytrailv1.Operator_OPERATOR_IS_NULL || len(t.matcher.regexps) > tooMany:
+	case t.op == keytrailv1.Operator_OPERATOR_IS_NULL || t.op == keytrailv1.Operator_OPERATOR_MATCHES && len(t.values) > tooMany:
 		return anyOperation, false
 	}
 	set = oddRecord
@@ -135,8 +136,8 @@ func (t *test) operations() (set operations, exact bool) {
 
 // literal reports whether t holds for values that equal one of its own, byte by byte.
 func (t *test) literal() bool {
-	return (t.op == keytrailv1.Operator_OPERATOR_EQUALS || t.op == keytrailv1.Operator_OPERATOR_WILDCARD) &&
-		!t.of.nocase && len(t.matcher.globs) == 0 && len(t.ids.globs) == 0
+	return !t.of.nocase && (t.op == keytrailv1.Operator_OPERATOR_EQUALS ||
+		t.op == keytrailv1.Operator_OPERATOR_WILDCARD && !slices.ContainsFunc(t.values, isGlob))
 }
 
 // namesOperations reports whether t holds if and only if one of the record's values of

@@ -16,7 +16,7 @@ func compilePattern(text string) (*expr, error) {
 		return nil, err
 	}
 	t := translation{text: p.text}
-	e := t.full(root, patternScope{envelope: p.envelope, contract: true})
+	e := t.full(root, patternScope{envelope: p.envelope, known: knownRecord})
 	switch {
 	case t.err != nil:
 		return nil, t.err
@@ -73,9 +73,7 @@ type patternScope struct {
 	path      []step // from the record or the element to the object
 	inElement bool
 
-	// contract: the object is one that the contract knows, and names leads to it.
-	contract bool
-	names    []string
+	known *member // what the contract knows of the object; nil: nothing
 }
 
 // memberKind is what the contract says of a member.
@@ -89,31 +87,34 @@ const (
 	memberFreeForm                   // an object of which the contract knows nothing
 )
 
-func (s *patternScope) kind(name string) memberKind {
-	if !s.contract || !slices.Contains(record.FieldNames(s.names...), name) {
+func (m *member) kind(name string) memberKind {
+	if m == nil || !m.fixed {
 		return memberUnknown
 	}
-	m := knownRecord
-	for _, above := range s.names {
-		m = m.members[above]
-	}
 	switch m = m.members[name]; {
+	case m == nil:
+		return memberUnknown
 	case m.list:
 		return memberList
 	case !m.fixed:
 		return memberFreeForm
-	case record.FieldNames(append(slices.Clip(s.names), name)...) != nil:
+	case len(m.members) > 0:
 		return memberObject
 	}
 	return memberScalar
 }
 
-// below is the scope of a member that is no list.
-func (s *patternScope) below(name string, contract bool) patternScope {
-	return patternScope{
-		path: s.to(name), inElement: s.inElement,
-		contract: contract, names: append(slices.Clip(s.names), name),
+// below is what is known of a member, nil if that is nothing.
+func (m *member) below(name string) *member {
+	if m == nil || !m.fixed {
+		return nil
 	}
+	return m.members[name]
+}
+
+// below is the scope of a member that is no list.
+func (s *patternScope) below(name string) patternScope {
+	return patternScope{path: s.to(name), inElement: s.inElement, known: s.known.below(name)}
 }
 
 // to is the path to a member, followed by more steps.
@@ -167,7 +168,7 @@ func (t *translation) fullEntry(e *patternEntry, s patternScope) *expr {
 		return t.envelope(e)
 	case e.or != nil:
 		return t.or(e, s, t.full)
-	case e.leaf != nil && e.leaf.absent && len(e.leaf.buts) > 0 && s.kind(e.name) == memberScalar:
+	case e.leaf != nil && e.leaf.absent && len(e.leaf.buts) > 0 && s.known.kind(e.name) == memberScalar:
 		return t.scalar(e, s, true)
 	case e.leaf != nil:
 		return anyOf(t.leaf(e, s), t.noLeaf(e, s))
@@ -188,11 +189,9 @@ func (t *translation) or(e *patternEntry, s patternScope, f func(*patternGroup, 
 
 // object is the scope below e where that is an object, and no list.
 func (t *translation) object(e *patternEntry, s patternScope) (below patternScope, ok bool) {
-	switch s.kind(e.name) {
-	case memberObject:
-		return s.below(e.name, true), true
-	case memberFreeForm:
-		return s.below(e.name, false), true
+	switch s.known.kind(e.name) {
+	case memberObject, memberFreeForm:
+		return s.below(e.name), true
 	case memberScalar:
 		t.fail(e, "a record has a single value there, and no object; give a list of values, such as [%q]", "value")
 	}
@@ -202,7 +201,7 @@ func (t *translation) object(e *patternEntry, s patternScope) (below patternScop
 // some is what it takes for an element of the list at e to match with at least
 // one leaf.
 func (t *translation) some(e *patternEntry, s patternScope) *expr {
-	element := patternScope{inElement: true, contract: s.kind(e.name) == memberList, names: append(slices.Clip(s.names), e.name)}
+	element := patternScope{inElement: true, known: s.known.below(e.name)}
 	return t.lift(s.to(e.name, each), s.inElement, t.found(e.group, element))
 }
 
@@ -249,7 +248,7 @@ func (t *translation) none(e *patternEntry, s patternScope) *expr {
 	case e.leaf != nil:
 		return t.noLeaf(e, s)
 	}
-	below := s.below(e.name, s.kind(e.name) == memberList)
+	below := s.below(e.name)
 	below.path = append(below.path, each)
 	return t.each(e.group.entries, below, t.none)
 }
@@ -295,7 +294,7 @@ func element(path []step, inElement bool, e *expr) *expr {
 // leaf is what it takes for e to have one of the leaves that it asks for.
 func (t *translation) leaf(e *patternEntry, s patternScope) *expr {
 	l := e.leaf
-	switch s.kind(e.name) {
+	switch s.known.kind(e.name) {
 	case memberObject, memberList:
 		t.fail(e, "a record has an object there, and EventBridge looks at values only; name a member of it")
 		return anyOf()
@@ -350,7 +349,7 @@ func (t *translation) noLeaf(e *patternEntry, s patternScope) *expr {
 	if !e.leaf.absent {
 		return anyOf()
 	}
-	if s.kind(e.name) == memberScalar {
+	if s.known.kind(e.name) == memberScalar {
 		return not(t.present(newPath(s.to(e.name), s.inElement)))
 	}
 	return not(t.anyLeaf(newPath(s.to(e.name, each), s.inElement)))

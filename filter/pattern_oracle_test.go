@@ -332,8 +332,8 @@ func envelopeOf(r map[string]any) map[string]any {
 }
 
 // viewOfJSON is a view of a record, and the record as others decode it. It is
-// not ok of what is no record, or has a list or an object where the contract
-// has a single value or the other way round, which the translation counts on.
+// not ok of what is no record, or has lists or objects where the contract has
+// none: the translation counts on that.
 func viewOfJSON(t rapid.TB, text string) (v *record.View, decoded map[string]any, ok bool) {
 	t.Helper()
 	r, err := record.FromJSON([]byte(text))
@@ -349,7 +349,7 @@ func viewOfJSON(t rapid.TB, text string) (v *record.View, decoded map[string]any
 		t.Fatal(err)
 	}
 	decoded, ok = decodeObject(string(v.Root().AppendJSON(nil)))
-	if !ok || !asContract(decoded) {
+	if !ok || !asContract(decoded, knownRecord) {
 		return nil, nil, false
 	}
 	// The filter finds the ARN of a resource by either of its spellings.
@@ -374,38 +374,27 @@ func decodeObject(text string) (map[string]any, bool) {
 	return m, d.Decode(&m) == nil
 }
 
-func asContract(v any, names ...string) bool {
-	known := record.FieldNames(names...)
+// asContract reports whether there is no list, or no object either, where the
+// contract has none.
+func asContract(v any, known *member) bool {
+	if list, ok := v.([]any); ok { // of resources, or lists of them
+		return !slices.ContainsFunc(list, func(item any) bool { return !asContract(item, known) })
+	}
 	m, isObject := v.(map[string]any)
-	for _, name := range known {
-		below := append(slices.Clip(names), name)
-		member, has := m[name]
+	if !isObject {
+		return true
+	}
+	for name, member := range m {
 		_, object := member.(map[string]any)
 		_, list := member.([]any)
-		scope := patternScope{contract: true, names: names}
-		switch scope.kind(name) {
-		case memberScalar:
-			has = has && (object || list)
-		case memberObject:
-			has = has && !asContract(member, below...)
-		case memberFreeForm:
-			has = has && list
-		case memberList:
-			for _, item := range asList(member) {
-				if !asContract(item, below...) {
-					return false
-				}
-			}
-			has = has && !list
-		}
-		if has {
+		switch kind := known.kind(name); {
+		case list && kind != memberList, object && kind == memberScalar:
 			return false
+		case kind == memberObject || kind == memberList:
+			if !asContract(member, known.below(name)) {
+				return false
+			}
 		}
 	}
-	return isObject
-}
-
-func asList(v any) []any {
-	l, _ := v.([]any)
-	return l
+	return true
 }

@@ -24,7 +24,7 @@ const kmsSource = "aws.kms"
 
 // envelope translates an entry for the event around a record.
 func (t *translation) envelope(e *patternEntry) *expr {
-	inRecord := patternScope{contract: true}
+	inRecord := patternScope{known: knownRecord}
 	if e.name == "detail" {
 		if e.group == nil {
 			t.fail(e, "must be an object, with what the record must have")

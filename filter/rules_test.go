@@ -3,8 +3,10 @@ package filter
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,8 +41,7 @@ var rules = []struct {
 		where: `event in (ImportKeyMaterial, DeleteImportedKeyMaterial) and
 			userIdentity.type != AWSService and not exists userIdentity.invokedBy`,
 		pattern: `{"eventName": ["ImportKeyMaterial", "DeleteImportedKeyMaterial"], "userIdentity": {
-			"invokedBy": [{"exists": false}],
-			"$or": [{"type": [{"exists": false}]}, {"type": [{"anything-but": "AWSService"}]}]}}`,
+			"invokedBy": [{"exists": false}], "type": [{"exists": false}, {"anything-but": "AWSService"}]}}`,
 		match: []string{
 			`{"eventName": "ImportKeyMaterial", "userIdentity": {"type": "IAMUser"}}`,
 			`{"eventName": "DeleteImportedKeyMaterial", "userIdentity": {"accountId": "210987654321"}}`,
@@ -153,8 +154,8 @@ var rules = []struct {
 		name:  "Decrypt without the noise of EKS",
 		where: `event = Decrypt and userIdentity.invokedBy != eks.amazonaws.com and sourceIPAddress != eks.amazonaws.com`,
 		pattern: `{"eventName": ["Decrypt"],
-			"$or": [{"userIdentity": {"invokedBy": [{"exists": false}]}}, {"userIdentity": {"invokedBy": [{"anything-but": "eks.amazonaws.com"}]}}],
-			"sourceIPAddress": [{"anything-but": "eks.amazonaws.com"}]}`,
+			"userIdentity": {"invokedBy": [{"exists": false}, {"anything-but": "eks.amazonaws.com"}]},
+			"sourceIPAddress": [{"exists": false}, {"anything-but": "eks.amazonaws.com"}]}`,
 		match: []string{
 			`{"eventName": "Decrypt", "sourceIPAddress": "198.51.100.7", "userIdentity": {"type": "IAMUser"}}`,
 			`{"eventName": "Decrypt", "sourceIPAddress": "s3.amazonaws.com", "userIdentity": {"type": "AWSService", "invokedBy": "s3.amazonaws.com"}}`,
@@ -186,6 +187,9 @@ var rules = []struct {
 		name: "credentials of an instance were used from a public address",
 		where: `userIdentity.type = AssumedRole and userIdentity.arn ~ "arn:aws:sts::*:assumed-role/*/i-*" and
 			exists sourceIP and not sourceIP cidr (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7)`,
+		pattern: `{"userIdentity": {"type": ["AssumedRole"], "arn": [{"wildcard": "arn:aws:sts::*:assumed-role/*/i-*"}]},
+			"sourceIPAddress": [` + blocksWithout("0.0.0.0/0", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10") + `, ` +
+			blocksWithout("::/0", "fc00::/7") + `]}`,
 		match: []string{
 			`{"eventName": "Decrypt", "sourceIPAddress": "198.51.100.7", "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::210987654321:assumed-role/app/i-0123456789"}}`,
 			`{"eventName": "Decrypt", "sourceIPAddress": "2001:db8::7", "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::210987654321:assumed-role/app/i-0123456789"}}`,
@@ -197,6 +201,30 @@ var rules = []struct {
 			`{"eventName": "Decrypt", "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::210987654321:assumed-role/app/i-0123456789"}}`,
 		},
 	},
+}
+
+// blocksWithout is what a pattern says for the addresses of a block that are
+// not in some others: EventBridge cannot say it the other way round.
+func blocksWithout(block string, others ...string) string {
+	p := netip.MustParsePrefix(block)
+	if slices.ContainsFunc(others, func(o string) bool {
+		q := netip.MustParsePrefix(o)
+		return q.Bits() <= p.Bits() && q.Overlaps(p)
+	}) {
+		return ""
+	}
+	if !slices.ContainsFunc(others, func(o string) bool { return netip.MustParsePrefix(o).Overlaps(p) }) {
+		return `{"cidr": "` + block + `"}`
+	}
+	upper := p.Addr().AsSlice()
+	upper[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	second, _ := netip.AddrFromSlice(upper)
+	a := blocksWithout(netip.PrefixFrom(p.Addr(), p.Bits()+1).String(), others...)
+	b := blocksWithout(netip.PrefixFrom(second, p.Bits()+1).String(), others...)
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + ", " + b
 }
 
 func TestRules(t *testing.T) {
@@ -212,6 +240,7 @@ func TestRules(t *testing.T) {
 			}
 			if tt.pattern != "" {
 				forms["pattern"] = mustCompile(t, &keytrailv1.Filter{Pattern: tt.pattern})
+				forms["pattern for events"] = mustCompile(t, &keytrailv1.Filter{Pattern: `{"detail": ` + tt.pattern + `}`})
 				if w := forms["pattern"].Warnings(); len(w) > 0 {
 					t.Errorf("warnings for the pattern: %q", w)
 				}

@@ -37,7 +37,7 @@ func compileSelectors(text string) (*expr, error) {
 	}
 	var parts []*expr
 	for i, item := range v.items {
-		e, err := p.selector(item, at.item(i))
+		e, err := p.selector(item, at.at(i))
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func (p *selectorParser) document(v *jsonValue) (*jsonValue, error) {
 			return nil, p.basic(m)
 		}
 		if strings.EqualFold(m.name, "AdvancedEventSelectors") {
-			return nil, p.text.errorf(m.at, "%q is how records spell it; the command line of AWS takes \"AdvancedEventSelectors\", and the members of selectors with capitals as well", m.name)
+			return nil, p.text.errorf(m.at, "%q is how records spell it; the command line of AWS takes \"AdvancedEventSelectors\", and the members of selectors with capitals as well", shortened(m.name))
 		}
 	}
 	return nil, p.text.errorf(v.at, `there is no "AdvancedEventSelectors" in this object; give what aws cloudtrail get-event-selectors prints, or the list alone`)
@@ -166,7 +166,7 @@ func (p *selectorParser) selector(v *jsonValue, at *jsonPlace) (*expr, error) {
 				return nil, p.text.fail(m.value, at.member("FieldSelectors"), "must be a list of at least one field selector")
 			}
 			for i, item := range m.value.items {
-				f, err := p.field(item, at.member("FieldSelectors").item(i))
+				f, err := p.field(item, at.member("FieldSelectors").at(i))
 				if err != nil {
 					return nil, err
 				}
@@ -187,10 +187,10 @@ func (p *selectorParser) selector(v *jsonValue, at *jsonPlace) (*expr, error) {
 func (p *selectorParser) unknown(m jsonMember, at *jsonPlace, known []string) error {
 	for _, k := range known {
 		if strings.EqualFold(k, m.name) {
-			return p.text.errorf(m.at, "%v%q is how records spell it; the command line of AWS takes %q", at, m.name, k)
+			return p.text.errorf(m.at, "%v%q is how records spell it; the command line of AWS takes %q", at, shortened(m.name), k)
 		}
 	}
-	return p.text.errorf(m.at, "%vthere is no %q here; use %s%s", at, m.name, strings.Join(known, ", "), didYouMean(m.name, known))
+	return p.text.errorf(m.at, "%vthere is no %q here; use %s%s", at, shortened(m.name), strings.Join(known, ", "), didYouMean(m.name, known))
 }
 
 // field reads a field selector.
@@ -225,7 +225,7 @@ func (p *selectorParser) field(v *jsonValue, at *jsonPlace) (f fieldSelector, er
 	case f.field == "":
 		return f, p.text.fail(v, at, "has no Field; name one, such as eventName")
 	case f.lists == nil:
-		return f, p.invalid(v, at, "has no operator for %s; give at least one of %s", f.field, strings.Join(known[1:], ", "))
+		return f, p.invalid(v, at, "has no operator for %s; give at least one of %s", shortened(f.field), strings.Join(known[1:], ", "))
 	}
 	return f, nil
 }
@@ -239,12 +239,12 @@ func (p *selectorParser) list(v *jsonValue, at *jsonPlace) ([]string, error) {
 	for i, item := range v.items {
 		switch n := len(item.text); {
 		case item.kind != '"':
-			return nil, p.text.fail(item, at.item(i), "is %s, and must be a string", item.kindName())
+			return nil, p.text.fail(item, at.at(i), "is %s, and must be a string", item.kindName())
 		case n == 0 || n > maxSelectorValueBytes:
-			return nil, p.text.fail(item, at.item(i), "has %d bytes, and must have 1 to %d", n, maxSelectorValueBytes)
+			return nil, p.text.fail(item, at.at(i), "has %d bytes, and must have 1 to %d", n, maxSelectorValueBytes)
 		}
 		if p.values++; p.values > maxSelectorValues {
-			return nil, p.invalid(item, at.item(i), "there are more than %d values in all selectors; use several subscriptions", maxSelectorValues)
+			return nil, p.invalid(item, at.at(i), "there are more than %d values in all selectors; use several subscriptions", maxSelectorValues)
 		}
 		values[i] = item.text
 	}
@@ -257,7 +257,7 @@ func (p *selectorParser) translate(list []fieldSelector, v *jsonValue, at *jsonP
 	var category string
 	for _, f := range list {
 		if byField[f.field] {
-			return nil, p.invalid(f.v, f.at, "%s is in this selector already; put all its operators into one field selector", f.field)
+			return nil, p.invalid(f.v, f.at, "%s is in this selector already; put all its operators into one field selector", shortened(f.field))
 		}
 		byField[f.field] = true
 		if f.field != "eventCategory" {
@@ -287,7 +287,7 @@ func (p *selectorParser) translate(list []fieldSelector, v *jsonValue, at *jsonP
 	default:
 		if !slices.Contains(otherCategories, category) {
 			known := append([]string{"Management", "NetworkActivity"}, otherCategories...)
-			return nil, p.invalid(v, at, "there is no category %q; use Management%s", category, didYouMean(category, known))
+			return nil, p.invalid(v, at, "there is no category %q; use Management%s", shortened(category), didYouMean(category, known))
 		}
 		return anyOf(), nil
 	}
@@ -301,7 +301,7 @@ func (p *selectorParser) translate(list []fieldSelector, v *jsonValue, at *jsonP
 			}
 			slices.Sort(names)
 			return nil, p.invalid(f.v, f.at, "%s events have no field %q for selectors; use one of %s%s",
-				category, f.field, strings.Join(names, ", "), didYouMean(f.field, names))
+				category, shortened(f.field), strings.Join(names, ", "), didYouMean(f.field, names))
 		}
 		if err := p.check(f, allowed); err != nil {
 			return nil, err
@@ -324,9 +324,9 @@ func (p *selectorParser) check(f fieldSelector, allowed selectorField) error {
 			item := o.v.items[i]
 			switch {
 			case allowed.values != nil && !slices.Contains(allowed.values, value):
-				return p.invalid(item, at.item(i), "%q is no value of %s; use %s", value, f.field, strings.Join(allowed.values, " or "))
+				return p.invalid(item, at.at(i), "%q is no value of %s; use %s", shortened(value), f.field, strings.Join(allowed.values, " or "))
 			case strings.Contains(value, "*"):
-				return p.invalid(item, at.item(i), "%q has a *, which stands for nothing else in selectors; use StartsWith or EndsWith", value)
+				return p.invalid(item, at.at(i), "%q has a *, which stands for nothing else in selectors; use StartsWith or EndsWith", shortened(value))
 			}
 		}
 	}

@@ -17,6 +17,7 @@ type cli struct {
 	JSON bool `name:"json" help:"Print one JSON object a row instead of a table."`
 
 	Publish publishCmd `cmd:"" help:"Publish as fast as the bus takes it; then one record at a time."`
+	Match   matchCmd   `cmd:"" help:"Match records with up to 100,000 filters: by an index, and one after the other."`
 	Bus     busCmd     `cmd:"" hidden:"" help:"The bus under test; the other commands start it."`
 }
 

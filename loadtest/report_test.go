@@ -71,3 +71,36 @@ func TestPublish(t *testing.T) {
 		t.Errorf("p50 %v is above p99 %v", p50, p99)
 	}
 }
+
+// TestMatch runs the command as a user does; it checks by itself that index and list
+// find the same.
+func TestMatch(t *testing.T) {
+	var out bytes.Buffer
+	c := matchCmd{Short: true, Records: 200, Bytes: 1024, Keys: 50, Seed: 1}
+	rows, err := c.rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reportMatch(&out, rows, true); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		var r matchRow
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		if r.Walk <= 0 || r.Both <= 0 || r.List <= 0 || r.Ratio <= 0 || r.Matches <= 0 || r.Add <= 0 || r.Target <= 0 {
+			t.Errorf("a figure is missing in %s", line)
+		}
+		if r.Allocations > 0.5 {
+			t.Errorf("%s: %v allocations a record", r.Name, r.Allocations)
+		}
+	}
+	if len(rows) != 5 {
+		t.Errorf("%d rows, want 5", len(rows))
+	}
+	out.Reset()
+	if err := reportMatch(&out, rows, false); err != nil || strings.Count(out.String(), "\n") != 6 {
+		t.Errorf("%v; the table is\n%s", err, out.String())
+	}
+}
