@@ -188,6 +188,8 @@ var celTests = []struct {
 	{`requestParameters.limit`, decrypt, celFails},
 	{`type(requestParameters.nothing) == null_type && type(eventTime) == google.protobuf.Timestamp && type(1) != type("")`, decrypt, celHolds},
 	{`true`, bare, celHolds},
+	{`size("0123456789012345678901234567890123456789012345678901234567890123456789") == 70`, bare, celHolds},
+	{`principal.exists(class, class == "nobody")`, bare, celHoldsNot},
 }
 
 type celOutcome int

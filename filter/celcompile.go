@@ -310,7 +310,7 @@ func (c *celCompiler) call(e ast.Expr, depth int) (celNode, *celFault) {
 	if call.IsMemberFunction() {
 		exprs = append([]ast.Expr{call.Target()}, exprs...)
 	}
-	if bad := checkChoice(name, exprs); bad != nil {
+	if bad := c.checkChoice(name, exprs); bad != nil {
 		return nil, bad
 	}
 	if name == jsonFunction {
@@ -354,7 +354,7 @@ func (c *celCompiler) call(e ast.Expr, depth int) (celNode, *celFault) {
 		if !ok {
 			return n, nil
 		}
-		value := n.eval(new(celRun))
+		value := n.eval(&celRun{left: MaxCELSteps})
 		if value.kind == celError {
 			return nil, fault(exprs[0], "%s is no %s", sketch(exprs[0]), functionMakes(name, x.value))
 		}
@@ -413,14 +413,14 @@ func among(args []celNode) celNode {
 }
 
 // checkChoice checks a comparison of a named field that has few values.
-func checkChoice(function string, args []ast.Expr) *celFault {
+func (c *celCompiler) checkChoice(function string, args []ast.Expr) *celFault {
 	switch function {
 	case celop.Equals, celop.NotEquals, celop.In:
 	default:
 		return nil
 	}
 	for i, x := range args {
-		known := choices[namedFields[x.AsIdent()]]
+		known := choices[namedFields[c.global(x)]]
 		value, ok := textLiteral(args[1-i])
 		if known != nil && ok && !slices.Contains(known, value) {
 			return fault(args[1-i], "%q is no value of %s; use one of %s%s", value, x.AsIdent(), strings.Join(known, ", "), didYouMean(value, known))

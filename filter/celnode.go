@@ -48,6 +48,9 @@ func (n *celField) eval(r *celRun) celValue {
 }
 
 func celMomentOf(s string) celValue {
+	if len(s) > maxTimeBytes {
+		return celValue{}
+	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
 		return celValue{}
@@ -118,14 +121,14 @@ func (n *celNamed) eval(r *celRun) celValue {
 	case fieldReadOnly:
 		return celBoolean(r.view.ReadOnly())
 	case fieldCrossAccount:
-		return celBoolean(crossAccount(r.view))
+		return celBoolean(r.spend(int64(len(r.view.Account())/bytesPerStep)) && crossAccount(r.view))
 	case fieldClass:
 		if c := class(r.view); c != "" {
 			return celText(c)
 		}
 		return celValue{}
 	case fieldSourceIP:
-		if s, ok := r.view.Text(sourceAddress); ok && isAddress(s) {
+		if s, ok := r.view.Text(sourceAddress); ok && r.spend(int64(len(s)/bytesPerStep)) && isAddress(s) {
 			return celText(s)
 		}
 		return celValue{}
@@ -298,8 +301,8 @@ type celAmong struct {
 
 func (n *celAmong) eval(r *celRun) celValue {
 	x := n.x.eval(r)
-	if x.kind == celError {
-		return x
+	if x.kind == celError || !r.spend(int64(len(x.text)/bytesPerStep)) {
+		return celValue{}
 	}
 	_, ok := n.texts[x.text]
 	return celBoolean(ok && x.kind == celString)
