@@ -225,3 +225,51 @@ events:
 	// ScheduleKeyDeletion id-3
 	// that is all for now
 }
+
+func ExampleSubscription_SetFilter() {
+	addr, stop := startBus()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	c, err := client.New(addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	p, err := c.NewPublisher(client.PublisherConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close(ctx)
+	sub, err := c.Subscribe(ctx, client.SubscriptionConfig{
+		Filter:  &keytrailv1.Filter{Where: "event = CreateKey"},
+		Start:   client.Earliest(),
+		Mutable: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sub.Close(ctx)
+	if _, err := sub.SetFilter(&keytrailv1.Filter{Where: "event = Decrypt"}); err != nil {
+		log.Fatal(err)
+	}
+	for ev, err := range sub.Events(ctx) {
+		switch {
+		case err != nil:
+			log.Fatal(err)
+		case ev.FilterRefused != nil:
+			log.Fatal(ev.FilterRefused.GetField(), ": ", ev.FilterRefused.GetMessage())
+		case ev.FilterChanged != nil: // the new filter holds for what is stored from now on
+			for i, operation := range []string{"CreateKey", "Decrypt"} {
+				if _, err := p.PublishWait(ctx, call(fmt.Sprint("id-", i), operation)); err != nil {
+					log.Fatal(err)
+				}
+			}
+		case ev.Record != nil:
+			fmt.Println(ev.Record.GetEventName())
+			return
+		}
+	}
+	// Output: Decrypt
+}

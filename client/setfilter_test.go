@@ -107,7 +107,7 @@ func (f *filtered) next(log []*keytrailv1.Record) {
 	}
 	to := f.pos
 	if ev.Cursor != "" {
-		if _, err := fmt.Sscanf(ev.Cursor, "c%d", &to); err != nil || to < f.pos {
+		if _, err := fmt.Sscanf(ev.Cursor, "c%d", &to); err != nil || to < f.pos || ev.Record != nil && to == f.pos {
 			f.t.Fatalf("after c%d came %+v", f.pos, ev)
 		}
 	}
@@ -192,6 +192,40 @@ func TestSetFilterBreaks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A stream that breaks right after a change resumes from the change, not from
+// the last record before it.
+func TestSetFilterResumes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t)
+		log := mixed(0, 4) // a, b, a, b
+		b.append(log[0])
+		b.sent = func(n int) error {
+			if n == 3 { // after the record and the checkpoint
+				return status.Error(codes.Unavailable, "")
+			}
+			return nil
+		}
+		s := subscribe(t, b.client(), SubscriptionConfig{Start: Earliest(), Mutable: true, Filter: named("a")})
+		f := follow(t, s, named("a"))
+		f.next(log)
+		f.next(log)
+		b.append(log[1])
+		synctest.Wait() // the bus has passed it over
+		f.set(named("b"))
+		f.next(log)
+		if fmt.Sprint(f.told) != "[1]" || f.pos != 2 {
+			t.Fatalf("%v took effect at %d", f.told, f.pos)
+		}
+		b.append(log[2:]...)
+		for f.pos < len(log) {
+			f.next(log)
+		}
+		if got := fmt.Sprint(b.starts); got != "[earliest c2]" {
+			t.Errorf("streams started at %s", got)
+		}
+	})
 }
 
 // Filters that are set while the bus is away are asked for when it is back: the

@@ -183,13 +183,11 @@ func (t *trial) run(ctx context.Context) error {
 			}
 		}
 		for _, m := range chunk {
-			if m.Seq >= head {
-				t.gaps += head - next
-				next = head
+			next = t.reach(m.Seq, next, head)
+			if next == head {
 				break
 			}
-			t.gaps += m.Seq - next
-			next = m.Seq + 1
+			next++
 			if limited := t.consider(m); limited {
 				return t.report(true, true)
 			}
@@ -199,6 +197,14 @@ func (t *trial) run(ctx context.Context) error {
 		}
 	}
 	return t.report(true, false)
+}
+
+// reach counts what is missing from next on up to seq, or up to the head, and
+// returns that.
+func (t *trial) reach(seq, next, head uint64) uint64 {
+	seq = min(seq, head)
+	t.gaps += seq - next
+	return seq
 }
 
 // consider counts the records of m. It returns true at the first one past the
@@ -227,9 +233,8 @@ func (t *trial) nothingThere(ctx context.Context, next, head uint64) (uint64, er
 	if err != nil {
 		return 0, err
 	}
-	if first := min(info.First.Seq, head); next < first {
-		t.gaps += first - next
-		return first, nil
+	if next < info.First.Seq {
+		return t.reach(info.First.Seq, next, head), nil
 	}
 	select {
 	case <-time.After(replicaWait):

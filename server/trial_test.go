@@ -142,4 +142,10 @@ func TestTrialTrimmed(t *testing.T) {
 	if next, err := trial.nothingThere(t.Context(), 2, 4); err != nil || next != 4 || trial.gaps != 2 {
 		t.Errorf("from 2 to 4: %d, %v; %d gaps", next, err, trial.gaps)
 	}
+	for _, tt := range []struct{ seq, next, want, gaps uint64 }{{7, 7, 7, 0}, {9, 7, 9, 2}, {12, 7, 10, 3}, {10, 10, 10, 0}} {
+		trial.gaps = 0
+		if got := trial.reach(tt.seq, tt.next, 10); got != tt.want || trial.gaps != tt.gaps {
+			t.Errorf("from %d to %d, with the head at 10: %d, %d gaps", tt.next, tt.seq, got, trial.gaps)
+		}
+	}
 }
