@@ -1,140 +1,165 @@
 package filter
 
+import "slices"
+
 // state is an index at one moment. Nothing that can be reached from it changes.
 type state[T comparable] struct {
 	places []*place
 	table  trie[*bucket[T]] // by hashOf
-	rest   trie[entry[T]]   // by number, the groups without anchors
-	shared trie[entry[T]]   // by number, the groups with several anchors
+	rest   trie[entry[T]]   // the groups without anchors
+	shared trie[entry[T]]   // the groups with several anchors
 }
 
-// entry is a group where readers come by.
+// entry is a group, by number, where readers come by.
 type entry[T comparable] struct {
-	operations operations // for which the group can match
-	tenants    *tenants[T]
+	operations operations  // for which the group can match
+	tenants    *tenants[T] // nil: they are in state.shared
 }
 
-func item[T comparable](number uint64, e entry[T]) trieItem[entry[T]] {
-	return trieItem[entry[T]]{number, e}
-}
+// item is an entry and the number of its group.
+type item[T comparable] = trieItem[entry[T]]
 
-// bucket is the groups with one anchor in common: those that have no other, or,
-// if it is shared, those that have.
+// bucket is the groups with one anchor in common: those that have no other or,
+// if its id says so, those that have. There is always one.
 type bucket[T comparable] struct {
-	value  string
-	next   *bucket[T] // another with the same hash
-	id     uint64     // see bucketID
-	shared bool
+	value string
+	id    uint64     // see bucketID
+	next  *bucket[T] // another with the same hash
 
-	few  []trieItem[entry[T]] // by number, in no order
-	many *trie[entry[T]]      // instead of few, from more than maxFew on
+	one  item[T]
+	more *crowd[T] // all, where there are several
+}
+
+// crowd is several entries.
+type crowd[T comparable] struct {
+	few  []item[T]      // in no order
+	many trie[entry[T]] // instead of few, from more than maxFew on
 }
 
 const maxFew = 32
 
+// len is how many entries b has.
 func (b *bucket[T]) len() int {
-	if b.many != nil {
-		return b.many.n
+	switch {
+	case b.more == nil:
+		return 1
+	case b.more.few == nil:
+		return b.more.many.n
 	}
-	return len(b.few)
+	return len(b.more.few)
+}
+
+// each calls f with the entries, some at a time.
+func (c *crowd[T]) each(f func([]item[T])) {
+	if c.few == nil {
+		c.many.each(f)
+	} else {
+		f(c.few)
+	}
 }
 
 func (b *bucket[T]) has(number uint64) bool {
-	if b.many != nil {
-		_, ok := b.many.get(number)
+	switch {
+	case b.more == nil:
+		return b.one.key == number
+	case b.more.few == nil:
+		_, ok := b.more.many.get(number)
 		return ok
 	}
-	for i := range b.few {
-		if b.few[i].key == number {
-			return true
-		}
-	}
-	return false
+	return b.more.index(number) >= 0
+}
+
+// index is where few has a group, -1 if it does not.
+func (c *crowd[T]) index(number uint64) int {
+	return slices.IndexFunc(c.few, func(it item[T]) bool { return it.key == number })
 }
 
 // with returns b with an entry, in the place of the one with its number.
-func (b bucket[T]) with(it trieItem[entry[T]]) *bucket[T] {
-	if b.many != nil {
-		many := b.many.with(it.key, it.v)
-		b.many = &many
-		return &b
-	}
-	for i := range b.few {
-		if b.few[i].key == it.key {
-			b.few = replaced(b.few, i, it)
-			return &b
+func (b bucket[T]) with(it item[T]) *bucket[T] {
+	switch c := b.more; {
+	case c == nil && b.one.key == it.key:
+		b.one = it
+	case c == nil:
+		b.more = &crowd[T]{few: []item[T]{b.one, it}}
+		b.one = item[T]{}
+	case c.few == nil:
+		b.more = &crowd[T]{many: c.many.with(it.key, it.v)}
+	default:
+		if i := c.index(it.key); i >= 0 {
+			b.more = &crowd[T]{few: replaced(c.few, i, it)}
+		} else if len(c.few) < maxFew {
+			b.more = &crowd[T]{few: inserted(c.few, len(c.few), it)}
+		} else {
+			var many trie[entry[T]]
+			for _, old := range c.few {
+				many = many.with(old.key, old.v)
+			}
+			b.more = &crowd[T]{many: many.with(it.key, it.v)}
 		}
 	}
-	if len(b.few) < maxFew {
-		b.few = inserted(b.few, len(b.few), it)
-		return &b
-	}
-	var many trie[entry[T]]
-	for _, old := range b.few {
-		many = many.with(old.key, old.v)
-	}
-	many = many.with(it.key, it.v)
-	b.few, b.many = nil, &many
 	return &b
 }
 
-// without returns b without the entry with the number, nil if there is no
-// other.
+// without returns b without the entry with the number, which it has; nil if
+// there is no other.
 func (b bucket[T]) without(number uint64) *bucket[T] {
-	if b.many != nil {
-		many := b.many.without(number)
-		b.many = &many
-		if many.n == 0 {
-			return nil
-		}
-		return &b
-	}
-	for i := range b.few {
-		if b.few[i].key == number {
-			if b.few = removed(b.few, i); b.few == nil {
-				return nil
-			}
+	switch c := b.more; {
+	case c == nil:
+		return nil
+	case c.few == nil:
+		many := c.many.without(number)
+		b.more = &crowd[T]{many: many}
+		if many.n > maxFew/2 {
 			return &b
 		}
+		few := make([]item[T], 0, many.n)
+		many.each(func(some []item[T]) { few = append(few, some...) })
+		b.more = &crowd[T]{few: few}
+	case len(c.few) == 2:
+		b.one = c.few[1-c.index(number)]
+		b.more = nil
+	default:
+		b.more = &crowd[T]{few: removed(c.few, c.index(number))}
 	}
 	return &b
 }
 
 // enter puts an entry at an anchor with this value.
-func (s *state[T]) enter(at placed, value string, shared bool, it trieItem[entry[T]]) {
+func (s *state[T]) enter(at placed, value string, shared bool, it item[T]) {
+	id := at.id(shared)
 	first, _ := s.table.get(at.hash)
 	there := false
 	next := first.change(func(b *bucket[T]) *bucket[T] {
-		if b.id != at.id() || b.shared != shared || b.value != value {
+		if b.id != id || b.value != value {
 			return b
 		}
 		there = true
 		return b.with(it)
 	})
 	if !there {
-		b := bucket[T]{value: value, next: first, id: at.id(), shared: shared}
-		next = b.with(it)
+		next = &bucket[T]{value: value, id: id, next: first, one: it}
 	}
 	s.table = s.table.with(at.hash, next)
 }
 
 // replace puts another entry in the place of the one at an anchor that has its
-// number.
-func (s *state[T]) replace(at placed, it trieItem[entry[T]]) {
+// number, which has no other anchors.
+func (s *state[T]) replace(at placed, it item[T]) {
 	first, _ := s.table.get(at.hash)
 	s.table = s.table.with(at.hash, first.change(func(b *bucket[T]) *bucket[T] {
-		if b.id != at.id() || !b.has(it.key) {
+		if b.id != at.id(false) || !b.has(it.key) {
 			return b
 		}
 		return b.with(it)
 	}))
 }
 
-// remove takes the entry with this number away from an anchor. It may be gone.
-func (s *state[T]) remove(at placed, number uint64) {
+// remove takes the entry with this number away from an anchor. It may be gone,
+// for two anchors of a group can have the same hash.
+func (s *state[T]) remove(at placed, shared bool, number uint64) {
 	first, _ := s.table.get(at.hash)
 	next := first.change(func(b *bucket[T]) *bucket[T] {
-		if b.id != at.id() {
+		if b.id != at.id(shared) || !b.has(number) {
 			return b
 		}
 		return b.without(number)
@@ -151,7 +176,7 @@ func (s *state[T]) crowd(at placed) int {
 	n := 0
 	b, _ := s.table.get(at.hash)
 	for ; b != nil; b = b.next {
-		if b.id == at.id() {
+		if b.id|sharedID == at.id(true) {
 			n = max(n, b.len())
 		}
 	}

@@ -16,9 +16,9 @@ type Index[T comparable] struct {
 
 	mu     sync.Mutex // held by writers; guards what follows
 	owners map[T]seat[T]
-	groups map[uint64]*group[T] // by fingerprint.low
+	groups map[uint64]*group[T] // by number
 	places map[string]*tally    // by source.key
-	last   uint64               // the newest number of a group or a place
+	last   uint64               // the newest number of a seat or a place
 	stale  bool                 // state.places is out of date
 
 	pool sync.Pool // of *visited[T]
@@ -30,15 +30,18 @@ type seat[T comparable] struct {
 	number uint64 // among its tenants
 }
 
-// group is the owners of equal filters, as writers know them.
+// group is the owners of equal filters, as writers know them. There can be a
+// hundred thousand.
 type group[T comparable] struct {
-	print      fingerprint
-	number     uint64
+	// number is the low part of the fingerprint of the filter, or the next one
+	// that was free; high is the rest.
+	number, high uint64
+
 	operations operations
 	tenants    *tenants[T]
-	anchor     placed    // its length is 0 if there are none, and more is for several
-	more       *[]placed // all anchors
-	seats      uint64    // how many have been given out
+
+	anchor placed    // its tally is nil if there are none, and if there are more
+	more   *[]placed // all, where there are several
 }
 
 // tenants is what readers have of a group.
@@ -47,12 +50,8 @@ type tenants[T comparable] struct {
 	// the operations; nil: nothing.
 	check *expr
 
-	// number is not 0 where this only stands for the tenants with that number
-	// in state.shared.
-	number uint64
-
 	solo T
-	more *trie[T] // by number of the seat; nil: solo alone
+	more *trie[T] // all, by number of the seat, where there have been several
 }
 
 // Add enters id with f, in place of the filter that id had, if any.
@@ -69,18 +68,21 @@ func (x *Index[T]) Add(id T, f *Filter) {
 		x.groups = make(map[uint64]*group[T])
 		x.places = make(map[string]*tally)
 	}
+	g, number := x.equal(print)
 	old, had := x.owners[id]
-	if had && old.group.print == print {
+	if had && old.group == g {
 		return
 	}
 	next := x.edit()
 	if had {
 		x.leave(next, old)
 	}
-	if g := x.groups[print.low]; g != nil && g.print == print {
+	if g != nil {
 		x.owners[id] = x.join(next, g, id)
 	} else {
-		x.owners[id] = seat[T]{group: x.found(next, root, print, id)}
+		g = &group[T]{number: number, high: print.high}
+		x.found(next, g, root, id)
+		x.owners[id] = seat[T]{group: g}
 	}
 	x.publish(next)
 }
@@ -139,42 +141,44 @@ func (x *Index[T]) publish(next *state[T]) {
 	x.state.Store(next)
 }
 
-// found makes a group, with id alone.
-func (x *Index[T]) found(s *state[T], root *expr, print fingerprint, id T) *group[T] {
+// equal returns the group of a filter, or a number for a new one. That two filters
+// have the same low part happens to nobody; when it does, and one of the two is removed,
+// equal filters may come to be in two groups.
+func (x *Index[T]) equal(print fingerprint) (g *group[T], number uint64) {
+	for number = print.low & hashMask; ; number++ {
+		g = x.groups[number]
+		if g == nil || g.high == print.high {
+			return g, number
+		}
+	}
+}
+
+// found places a new group, with id alone.
+func (x *Index[T]) found(s *state[T], g *group[T], root *expr, id T) {
 	p := newPlan(root)
 	best, chosen := x.choose(s, p)
-	x.last++
-	g := &group[T]{print: print, number: x.last, operations: p.operations}
-	switch len(best) {
-	case 0:
-	case 1:
-		g.anchor = best[0]
-	default:
-		g.more = &best
-	}
 	answered := -1
 	if len(best) == 1 && chosen.exact && int(best[0].length) == len(chosen.anchors[0].value) {
 		answered = chosen.part
 	}
+	x.groups[g.number] = g
+	g.operations = p.operations
 	g.tenants = &tenants[T]{check: p.check(answered), solo: id}
-	if x.groups[print.low] == nil {
-		x.groups[print.low] = g
-	}
 	e := entry[T]{g.operations, g.tenants}
 	switch len(best) {
 	case 0:
 		s.rest = s.rest.with(g.number, e)
-		return g
+		return
 	case 1:
+		g.anchor = best[0]
 	default:
+		g.more = &best
 		s.shared = s.shared.with(g.number, e)
-		e.tenants = &tenants[T]{number: g.number}
+		e.tenants = nil
 	}
 	for i, at := range best {
-		a := chosen.anchors[i]
-		s.enter(at, a.value[:at.length], len(best) > 1, item(g.number, e))
+		s.enter(at, chosen.anchors[i].value[:at.length], g.more != nil, item[T]{g.number, e})
 	}
-	return g
 }
 
 // join gives id a seat in g.
@@ -186,11 +190,11 @@ func (x *Index[T]) join(s *state[T], g *group[T], id T) seat[T] {
 		var none T
 		t.solo = none
 	}
-	g.seats++
-	more := t.more.with(g.seats, id)
+	x.last++
+	more := t.more.with(x.last, id)
 	t.more = &more
 	x.seat(s, g, &t)
-	return seat[T]{g, g.seats}
+	return seat[T]{g, x.last}
 }
 
 // leave takes a seat away, and its group if it was the last.
@@ -202,18 +206,16 @@ func (x *Index[T]) leave(s *state[T], at seat[T]) {
 		x.seat(s, g, &t)
 		return
 	}
-	if x.groups[g.print.low] == g {
-		delete(x.groups, g.print.low)
-	}
+	delete(x.groups, g.number)
 	switch {
 	case g.more != nil:
 		s.shared = s.shared.without(g.number)
 		for _, at := range *g.more {
-			s.remove(at, g.number)
+			s.remove(at, true, g.number)
 		}
 		x.release(*g.more)
 	case g.anchor.tally != nil:
-		s.remove(g.anchor, g.number)
+		s.remove(g.anchor, false, g.number)
 		x.release([]placed{g.anchor})
 	default:
 		s.rest = s.rest.without(g.number)
@@ -227,7 +229,7 @@ func (x *Index[T]) seat(s *state[T], g *group[T], t *tenants[T]) {
 	case g.more != nil:
 		s.shared = s.shared.with(g.number, e)
 	case g.anchor.tally != nil:
-		s.replace(g.anchor, item(g.number, e))
+		s.replace(g.anchor, item[T]{g.number, e})
 	default:
 		s.rest = s.rest.with(g.number, e)
 	}

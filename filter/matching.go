@@ -175,7 +175,7 @@ func (m *matching[T]) value(p *place, text string) {
 func (m *matching[T]) find(id uint64, value string, hash uint64) {
 	b, _ := m.state.table.get(hashOf(id, hash))
 	for ; b != nil; b = b.next {
-		if b.id == id && b.value == value {
+		if b.id&^sharedID == id && b.value == value {
 			m.visit(b)
 		}
 	}
@@ -183,55 +183,74 @@ func (m *matching[T]) find(id uint64, value string, hash uint64) {
 
 // visit tries the groups of a bucket.
 func (m *matching[T]) visit(b *bucket[T]) {
-	if b.shared {
+	if !m.firstTime(b) {
+		return
+	}
+	shared := b.id&sharedID != 0
+	if shared {
 		if m.weary() {
 			return
 		}
 		m.steps += b.len()
 	}
+	switch {
+	case b.more == nil && shared:
+		m.stub(&b.one)
+	case b.more == nil:
+		m.entry(&b.one)
+	case shared:
+		b.more.each(m.stubs)
+	default:
+		b.more.each(m.entries)
+	}
+}
+
+func (m *matching[T]) firstTime(b *bucket[T]) bool {
 	if slices.Contains(m.buckets[:m.nBuckets], b) {
-		return
+		return false
 	}
 	if m.nBuckets < len(m.buckets) {
 		m.buckets[m.nBuckets] = b
 		m.nBuckets++
-	} else {
-		been := m.visited().buckets
-		if _, ok := been[b]; ok {
-			return
-		}
-		been[b] = struct{}{}
+		return true
 	}
-	if b.many != nil {
-		b.many.each(m.entries)
-	} else {
-		m.entries(b.few)
-	}
+	been := m.visited().buckets
+	n := len(been)
+	been[b] = struct{}{}
+	return len(been) > n
 }
 
 func (m *matching[T]) weary() bool { return m.steps > 2*m.state.shared.n+64 }
 
 // entries tries groups.
-func (m *matching[T]) entries(list []trieItem[entry[T]]) {
+func (m *matching[T]) entries(list []item[T]) {
 	for i := range list {
-		e := &list[i].v
-		if e.operations&m.operations == 0 {
-			continue
-		}
-		t := e.tenants
-		if t.number != 0 {
-			if !m.first(t.number) {
-				continue
-			}
-			e, _ := m.state.shared.get(t.number)
-			t = e.tenants
-		}
-		m.try(t)
+		m.entry(&list[i])
+	}
+}
+
+func (m *matching[T]) entry(it *item[T]) {
+	if it.v.operations&m.operations != 0 {
+		m.try(it.v.tenants)
+	}
+}
+
+// stubs tries groups that have several anchors.
+func (m *matching[T]) stubs(list []item[T]) {
+	for i := range list {
+		m.stub(&list[i])
+	}
+}
+
+func (m *matching[T]) stub(it *item[T]) {
+	if it.v.operations&m.operations != 0 && m.first(it.key) {
+		e, _ := m.state.shared.get(it.key)
+		m.try(e.tenants)
 	}
 }
 
 // unvisited tries groups of state.shared.
-func (m *matching[T]) unvisited(list []trieItem[entry[T]]) {
+func (m *matching[T]) unvisited(list []item[T]) {
 	for i := range list {
 		if e := &list[i].v; e.operations&m.operations != 0 && m.first(list[i].key) {
 			m.try(e.tenants)
@@ -250,11 +269,9 @@ func (m *matching[T]) first(number uint64) bool {
 		return true
 	}
 	been := m.visited().groups
-	if _, ok := been[number]; ok {
-		return false
-	}
+	n := len(been)
 	been[number] = struct{}{}
-	return true
+	return len(been) > n
 }
 
 // visited returns m.more.

@@ -44,15 +44,25 @@ type placed struct {
 	number bool
 }
 
-// id tells apart the whole values of a place, its beginnings, and those of
-// all other places.
-func (p placed) id() uint64 { return bucketID(p.tally.id, p.prefix) }
+// id is the bucketID of the anchor.
+func (p placed) id(shared bool) uint64 {
+	id := bucketID(p.tally.id, p.prefix)
+	if shared {
+		id |= sharedID
+	}
+	return id
+}
 
+// sharedID is set in the id of buckets of groups that have several anchors.
+const sharedID = 1
+
+// bucketID tells apart the whole values of a place, its beginnings, and those of
+// all other places.
 func bucketID(place uint64, prefix bool) uint64 {
 	if prefix {
-		return place<<1 | 1
+		return place<<2 | 2
 	}
-	return place << 1
+	return place << 2
 }
 
 var seed = maphash.MakeSeed()
@@ -60,7 +70,7 @@ var seed = maphash.MakeSeed()
 // hashMask has fewer bits in tests, in which values are to collide.
 var hashMask = ^uint64(0)
 
-// hashOf is the key of a bucket, from the hash of its value.
+// hashOf is the key of a bucket, from its id without sharedID and the hash of its value.
 func hashOf(id uint64, value uint64) uint64 {
 	const odd = 0x9e3779b97f4a7c15
 	return (value ^ (id+1)*odd) & hashMask
@@ -93,7 +103,7 @@ func (x *Index[T]) acquire(anchors []anchor, ops operations) (out []placed, ok b
 			t.operations |= ops
 			x.stale = true
 		}
-		at.hash = hashOf(at.id(), hashText(a.value[:at.length]))
+		at.hash = hashOf(at.id(false), hashText(a.value[:at.length]))
 		out = append(out, at)
 	}
 	return out, true
