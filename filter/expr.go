@@ -122,10 +122,36 @@ const (
 
 // newPath makes a path from its steps: of the record, or of an element.
 func newPath(steps []step, inElement bool) path {
-	p := path{steps: steps}
 	if inElement {
-		return p
+		return path{steps: exactly(steps)}
 	}
+	if len(steps) == 1 && steps[0].kind == stepMember {
+		if p, ok := memberPaths[steps[0].name]; ok {
+			return p
+		}
+	}
+	return recordPath(steps)
+}
+
+// memberPaths are the paths of record's own members, for all filters.
+var memberPaths = func() map[string]path {
+	paths := make(map[string]path)
+	for _, name := range record.FieldNames() {
+		paths[name] = recordPath([]step{{name: name}})
+	}
+	return paths
+}()
+
+// exactly is steps without room for more: filters are kept.
+func exactly(steps []step) []step {
+	if len(steps) == cap(steps) {
+		return steps
+	}
+	return append(make([]step, 0, len(steps)), steps...)
+}
+
+func recordPath(steps []step) path {
+	p := path{steps: exactly(steps)}
 	var names []string
 	for _, s := range steps {
 		if s.kind != stepMember {

@@ -2,7 +2,6 @@ package filter
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -11,9 +10,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
+	"github.com/keytrail/keytrail/internal/sample"
 	"github.com/keytrail/keytrail/record"
 )
 
@@ -497,63 +498,36 @@ func held() int64 {
 	return int64(m.HeapAlloc)
 }
 
-var indexedTests = []struct{ filter, want string }{
-	{"true", "tried for every record"},
-	{"event in (Decrypt, Encrypt)", "by event in (Decrypt, Encrypt)"},
-}
-
-func TestIndexed(t *testing.T) {
-	for _, tt := range indexedTests {
-		if got := compileText(t, tt.filter).Indexed(); got != tt.want {
-			t.Errorf("Indexed of %s = %q, want %q", tt.filter, got, tt.want)
-		}
+// FuzzIndexBytes holds the index to the list on any bytes that a View takes.
+func FuzzIndexBytes(f *testing.F) {
+	var x Index[int]
+	var list []*Filter
+	for i, tt := range indexedTests {
+		list = append(list, compileText(f, tt.filter))
+		x.Add(i, list[i])
 	}
-}
-
-// TestTrie holds tries to maps; each is still what it was after others were made from it.
-func TestTrie(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		// Few bits, some of them high ones, so that keys share slots.
-		keys := rapid.Custom(func(t *rapid.T) uint64 {
-			return rapid.Uint64Range(0, 7).Draw(t, "low") | rapid.Uint64Range(0, 3).Draw(t, "high")<<62 | rapid.Uint64Range(0, 3).Draw(t, "middle")<<11
-		})
-		type version struct {
-			trie trie[int]
-			want map[uint64]int
+	for i, kind := range indexKinds {
+		list = append(list, compileText(f, kind.filter(0)))
+		x.Add(len(list)-1, list[len(indexedTests)+i])
+	}
+	gen := sample.New(sample.Config{Keys: 20})
+	for range 40 {
+		encoded, err := proto.Marshal(gen.Next())
+		if err != nil {
+			f.Fatal(err)
 		}
-		versions := []version{{want: map[uint64]int{}}}
-		for i := range rapid.IntRange(1, 60).Draw(t, "changes") {
-			last := versions[len(versions)-1]
-			next := version{last.trie, maps.Clone(last.want)}
-			if key := keys.Draw(t, "key"); rapid.IntRange(0, 2).Draw(t, "remove") == 0 {
-				next.trie = next.trie.without(key)
-				delete(next.want, key)
-			} else {
-				next.trie = next.trie.with(key, i)
-				next.want[key] = i
-			}
-			versions = append(versions, next)
+		f.Add(encoded)
+	}
+	f.Fuzz(func(t *testing.T, encoded []byte) {
+		var v record.View
+		if v.Reset(encoded) != nil {
+			return
 		}
-		for _, v := range versions {
-			got := make(map[uint64]int)
-			v.trie.each(func(items []trieItem[int]) {
-				for _, it := range items {
-					got[it.key] = it.v
-				}
-			})
-			if !maps.Equal(got, v.want) || v.trie.n != len(v.want) {
-				t.Fatalf("the trie has %d: %v, want %v", v.trie.n, got, v.want)
-			}
-			if len(v.want) == 0 && v.trie.root != nil {
-				t.Fatal("an empty trie has a node")
-			}
-			for key, want := range v.want {
-				if got, ok := v.trie.get(key); !ok || got != want {
-					t.Fatalf("%d at %d, want %d", got, key, want)
-				}
-			}
-			if _, ok := v.trie.get(1 << 40); ok {
-				t.Fatal("a key that nobody put there")
+		hits := make([]int, len(list))
+		x.Match(&v, func(i int) { hits[i]++ })
+		for i, f := range list {
+			if want := f.Match(&v); hits[i] > 1 || want != (hits[i] == 1) {
+				t.Errorf("%d hits of %s, want %v", hits[i], f, want)
 			}
 		}
 	})

@@ -37,8 +37,7 @@ type matcher struct {
 // patterns are values that match others than themselves.
 type patterns struct {
 	numbers  []number // those of exact that are numbers; or what to be less than, and so on
-	parts    []string // to begin with, end with, or contain
-	globs    []string
+	texts    []string // wildcards; or what to begin with, end with, or contain
 	regexps  []*regexp.Regexp
 	networks []netip.Prefix
 }
@@ -62,14 +61,14 @@ func newMatcher(op keytrailv1.Operator, values []string, nocase bool) (m matcher
 			m.exact = nil
 			for _, v := range values {
 				if isGlob(v) {
-					other.globs = append(other.globs, v)
+					other.texts = append(other.texts, v)
 				} else {
 					m.exact = append(m.exact, v)
 				}
 			}
 		}
 	case keytrailv1.Operator_OPERATOR_STARTS_WITH, keytrailv1.Operator_OPERATOR_ENDS_WITH, keytrailv1.Operator_OPERATOR_CONTAINS:
-		other.parts = values
+		other.texts = values
 	case keytrailv1.Operator_OPERATOR_MATCHES:
 		for i, v := range values {
 			re, err := compileRegexp(v, nocase)
@@ -164,25 +163,25 @@ func (m *matcher) matchText(op keytrailv1.Operator, s string, spent *int) bool {
 func (m *patterns) matchText(op keytrailv1.Operator, s string, spent *int) bool {
 	switch op {
 	case keytrailv1.Operator_OPERATOR_EQUALS, keytrailv1.Operator_OPERATOR_WILDCARD:
-		for _, g := range m.globs {
+		for _, g := range m.texts {
 			if matchGlob(g, s) {
 				return true
 			}
 		}
 	case keytrailv1.Operator_OPERATOR_STARTS_WITH:
-		for _, p := range m.parts {
+		for _, p := range m.texts {
 			if strings.HasPrefix(s, p) {
 				return true
 			}
 		}
 	case keytrailv1.Operator_OPERATOR_ENDS_WITH:
-		for _, p := range m.parts {
+		for _, p := range m.texts {
 			if strings.HasSuffix(s, p) {
 				return true
 			}
 		}
 	case keytrailv1.Operator_OPERATOR_CONTAINS:
-		for _, p := range m.parts {
+		for _, p := range m.texts {
 			if strings.Contains(s, p) {
 				return true
 			}
