@@ -166,6 +166,9 @@ func (w *walk) fold(s string) string {
 
 // named is for named fields.
 func (w *walk) named(v *record.View) bool {
+	if w.test.of.name == fieldKey && len(w.test.values) > 0 {
+		return w.key(v)
+	}
 	var room [8]string
 	texts := w.test.of.name.appendTexts(room[:0], v)
 	switch w.test.op {
@@ -176,6 +179,23 @@ func (w *walk) named(v *record.View) bool {
 	}
 	for _, s := range texts {
 		if w.namedText(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// key is named for values of the field key, which most filters ask for: key IDs are only
+// looked for where they are compared.
+func (w *walk) key(v *record.View) bool {
+	for _, arn := range v.ResourceARNs() {
+		if w.namedText(arn) {
+			return true
+		}
+		if w.test.ids == nil {
+			continue
+		}
+		if id := keyOrAlias(arn); id != "" && w.namedText(id) {
 			return true
 		}
 	}
