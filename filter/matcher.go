@@ -45,7 +45,7 @@ type matcher struct {
 
 // patterns are values that match others than themselves.
 type patterns struct {
-	numbers  []number // those of exact that are numbers; or what to be less than, and so on
+	numbers  []number // those of exact that are numbers; or what to be less than, and so on; ascending
 	parts    []string // to begin with, end with, or contain
 	globs    []string
 	regexps  []sizedRegexp
@@ -115,6 +115,7 @@ func newMatcher(op keytrailv1.Operator, values []string, nocase bool) (m matcher
 			other.numbers = append(other.numbers, n)
 		}
 	}
+	slices.SortFunc(other.numbers, number.compare)
 	if !slices.IsSorted(m.exact) {
 		m.exact = slices.Sorted(slices.Values(m.exact))
 	}
@@ -257,11 +258,17 @@ func (m *matcher) matchNumber(op keytrailv1.Operator, text string, spent *int) b
 			return false
 		}
 		n, ok := parseNumber(text)
-		return ok && slices.ContainsFunc(m.other.numbers, func(v number) bool { return n.compare(v) == 0 })
-	case keytrailv1.Operator_OPERATOR_LESS, keytrailv1.Operator_OPERATOR_LESS_OR_EQUAL,
-		keytrailv1.Operator_OPERATOR_GREATER, keytrailv1.Operator_OPERATOR_GREATER_OR_EQUAL:
+		if !ok {
+			return false
+		}
+		_, found := slices.BinarySearchFunc(m.other.numbers, n, number.compare)
+		return found
+	case keytrailv1.Operator_OPERATOR_LESS, keytrailv1.Operator_OPERATOR_LESS_OR_EQUAL:
 		n, ok := parseNumber(text)
-		return ok && slices.ContainsFunc(m.other.numbers, func(v number) bool { return ordered(op, n.compare(v)) })
+		return ok && ordered(op, n.compare(m.other.numbers[len(m.other.numbers)-1]))
+	case keytrailv1.Operator_OPERATOR_GREATER, keytrailv1.Operator_OPERATOR_GREATER_OR_EQUAL:
+		n, ok := parseNumber(text)
+		return ok && ordered(op, n.compare(m.other.numbers[0]))
 	}
 	return m.matchText(op, text, spent)
 }
