@@ -33,7 +33,7 @@ func (s *Subscription) catchUp(ctx context.Context) error {
 		return s.join(ctx)
 	case ok:
 		for _, b := range portion {
-			if !s.takeBatch(b) {
+			if ctx.Err() != nil || !s.takeBatch(b, s.wants) {
 				break
 			}
 		}
@@ -61,7 +61,7 @@ func (s *Subscription) catchUp(ctx context.Context) error {
 			}
 			s.queueGap(gap)
 		}
-		if !s.takeMessage(m) {
+		if ctx.Err() != nil || !s.takeMessage(m) {
 			break
 		}
 	}
@@ -141,20 +141,30 @@ func (s *Subscription) takeMessage(m *eventlog.Batch) bool {
 	return true
 }
 
-// takeBatch is takeMessage for a batch from the hub's memory.
-func (s *Subscription) takeBatch(b *batch) bool {
+// takeBatch is takeMessage for a batch from the hub's memory, of which it takes
+// the records that want holds for.
+func (s *Subscription) takeBatch(b *batch, want func(encoded []byte) bool) bool {
 	if b.gap != nil {
 		s.queueGap(b.gap)
 		return true
 	}
 	s.mu.Lock()
+	next := s.next // which Next alone moves while the subscription is behind
+	s.mu.Unlock()
+	// Without mu, for which the hub waits: filters may take their time.
+	wanted := make([]bool, len(b.frames))
+	for i := range b.frames {
+		f := &b.frames[i]
+		wanted[i] = f.before.Compare(next) >= 0 && want(f.record())
+	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range b.frames {
 		f := &b.frames[i]
-		if f.before.Compare(s.next) < 0 {
+		if f.before.Compare(next) < 0 {
 			continue
 		}
-		if s.wants(f.record()) {
+		if wanted[i] {
 			e := entry{frame: f}
 			e.cost = s.costOf(e, b)
 			if len(s.queue) > 0 && s.queued+e.cost > s.hub.cfg.QueueBytes {

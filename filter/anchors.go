@@ -189,6 +189,18 @@ func (s *source) key() string {
 	return string(b)
 }
 
+// typed reports whether the source is one that the contract has, of which there are few.
+func (s *source) typed() bool {
+	n := len(s.path.steps)
+	return s.name != pathOnly || n > 0 && int(s.path.taken) == n || s.isResourceARN()
+}
+
+// isResourceARN reports whether s is resources[].ARN.
+func (s *source) isResourceARN() bool {
+	p := s.path.steps
+	return len(p) == 3 && p[0].name == "resources" && p[1].kind == stepEach && p[2].kind == stepMember && p[2].name == "ARN"
+}
+
 // rarity is how often the records that have one certain value of the source are
 // expected among all, as the power of two that they are one in. 0 is for
 // what is not worth it.

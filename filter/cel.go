@@ -52,6 +52,8 @@ type celExpr struct {
 	// far as conditions can say it; nil if there is no such. It is what
 	// the index finds the filter by.
 	needs *expr
+
+	regexps, regexpsSize int // how many there are in it, and their sizes together
 }
 
 // holds reports whether c is true for the record. It does not hold if its
@@ -128,6 +130,6 @@ func compileCEL(text string) (*expr, error) {
 	if bad != nil {
 		return nil, c.errorAt(bad)
 	}
-	e := &celExpr{source: text, root: root, needs: c.needs(checked.Expr())}
+	e := &celExpr{source: text, root: root, needs: c.needs(checked.Expr()), regexps: c.regexps, regexpsSize: c.regexpsSize}
 	return &expr{kind: exprCEL, cel: e}, nil
 }

@@ -22,6 +22,8 @@ type celCompiler struct {
 	vars   []string // of the macros around, from the outside
 	macros int
 	nodes  int64 // so far
+
+	regexps, regexpsSize int // so far
 }
 
 // celFault is what is wrong with a part of an expression.
@@ -338,6 +340,8 @@ func (c *celCompiler) call(e ast.Expr, depth int) (celNode, *celFault) {
 		if err != nil {
 			return nil, fault(exprs[1], "%v", err)
 		}
+		c.regexps++
+		c.regexpsSize += re.size
 		return &celMatch{args[0], re}, nil
 	case celop.In:
 		if n := among(args); n != nil {

@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"regexp"
 	"time"
 
 	"github.com/keytrail/keytrail/record"
@@ -197,7 +196,7 @@ func (n *celCall2) eval(r *celRun) celValue {
 // celMatch is of.matches(pattern).
 type celMatch struct {
 	of      celNode
-	pattern *regexp.Regexp
+	pattern sizedRegexp
 }
 
 func (n *celMatch) eval(r *celRun) celValue {

@@ -198,9 +198,10 @@
 // A filter has at most [MaxBytes] encoded, [MaxValues] values (a condition
 // without counts as one) of at most [MaxValueBytes] each, and is nested at most
 // [MaxDepth] deep, parentheses and nots included. A path has at most 64 steps and
-// opens at most four documents within each other. A regular expression has at most
-// [MaxRegexpBytes], and looks at no more than 16 KiB of a record's values: what
-// is beyond does not match. There are at most [MaxCEL] CEL expressions of at most
+// opens at most four documents within each other. There are at most [MaxRegexps]
+// regular expressions of at most [MaxRegexpBytes] each, which are not too large once
+// compiled; those of a condition look at no more than 16 KiB of a record's values:
+// what is beyond does not match. There are at most [MaxCEL] CEL expressions of at most
 // [MaxCELBytes] each, with 16 macros, no more than two of them within each other,
 // and 400 operators and calls; one that takes more than [MaxCELSteps] for a record
 // fails there, as does one whose regular expressions would look at more than 16 KiB.

@@ -119,15 +119,22 @@ func in(field, text string, err error) error {
 // checkLimits checks what bounds the cost of a filter.
 func checkLimits(root *expr) error {
 	values, expressions := 0, 0
+	regexps, size := 0, 0
 	deepest := 0
 	var walk func(e *expr, depth int)
 	walk = func(e *expr, depth int) {
 		deepest = max(deepest, depth)
 		if e.kind == exprTest {
 			values += max(1, len(e.test.values))
+			if o := e.test.matcher.other; o != nil {
+				for _, re := range o.regexps {
+					regexps, size = regexps+1, size+re.size
+				}
+			}
 		}
 		if e.kind == exprCEL {
 			expressions++
+			regexps, size = regexps+e.cel.regexps, size+e.cel.regexpsSize
 		}
 		if depth > MaxDepth {
 			return
@@ -144,6 +151,10 @@ func checkLimits(root *expr) error {
 		return &Error{Field: "filter", Message: fmt.Sprintf("holds more than %d values; use several subscriptions", MaxValues)}
 	case expressions > MaxCEL:
 		return &Error{Field: "filter", Message: fmt.Sprintf("holds more than %d CEL expressions; join some of them with && or ||", MaxCEL)}
+	case regexps > MaxRegexps:
+		return &Error{Field: "filter", Message: fmt.Sprintf("holds more than %d regular expressions; join some of them with |, or use wildcards", MaxRegexps)}
+	case size > maxRegexpsSize:
+		return &Error{Field: "filter", Message: fmt.Sprintf("holds regular expressions that are too large together once compiled: %d instructions, at most %d; repeat less, or use wildcards", size, maxRegexpsSize)}
 	}
 	return nil
 }

@@ -532,3 +532,26 @@ func FuzzIndexBytes(f *testing.F) {
 		}
 	})
 }
+
+// TestPlacesAreNotTaken: filters of odd fields, however many, do not keep those of
+// the usual ones from being found by them.
+func TestPlacesAreNotTaken(t *testing.T) {
+	var x Index[int]
+	for i := range 2 * maxPlaces {
+		x.Add(i, compileText(t, fmt.Sprintf("requestParameters.odd%d = x", i)))
+	}
+	odd := x.state.Load().rest.n
+	if odd != maxPlaces {
+		t.Fatalf("%d of %d odd filters are found by nothing, want %d", odd, 2*maxPlaces, maxPlaces)
+	}
+	for i, text := range []string{
+		"key = " + keyA, "key = " + record.KeyID(keyA), "resources[].ARN = " + keyA, "principal = x", "sourceIP = 10.1.2.3",
+		"userIdentity.accessKeyId = x", "accountOf(userIdentity.arn) = 210987654321", "requestID = x",
+	} {
+		x.Add(1000+i, compileText(t, text))
+		if n := x.state.Load().rest.n; n != odd {
+			t.Errorf("%s is found by nothing", text)
+			odd = n
+		}
+	}
+}

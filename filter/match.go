@@ -125,7 +125,7 @@ func (w *walk) leaf(x record.Value) bool {
 			return false
 		}
 		if kind == record.Number {
-			return t.matcher.matchNumber(t.op, x.Text(), &w.spent)
+			return t.matcher.matchNumber(t.op, w.fold(x.Text()), &w.spent)
 		}
 		return w.compare(x.Text())
 	}

@@ -18,12 +18,21 @@ const (
 	// MaxRegexpBytes is how long a regular expression may be.
 	MaxRegexpBytes = 512
 
+	// MaxRegexps is how many regular expressions a filter may hold, those in CEL
+	// expressions included.
+	MaxRegexps = 64
+
 	// maxRegexpSize bounds a compiled expression, in instructions: x{100}
-	// is short and has a hundred.
-	maxRegexpSize = 500
+	// is short and has a hundred. maxRegexpsSize bounds all of a filter together.
+	maxRegexpSize  = 500
+	maxRegexpsSize = 2000
+
+	// rangesPerSize is how many ranges of characters count as one instruction
+	// more: each instruction may hold its own copy of the hundreds that \pL has.
+	rangesPerSize = 4
 
 	// maxRegexpInput is how many bytes of a record's values the expressions of
-	// one condition are matched against. A value beyond does not match.
+	// one condition are matched against, each of them. A value beyond does not match.
 	maxRegexpInput = 16 << 10
 )
 
@@ -36,10 +45,16 @@ type matcher struct {
 
 // patterns are values that match others than themselves.
 type patterns struct {
-	numbers  []number // those of exact that are numbers; or what to be less than, and so on
+	numbers  []number // those of exact that are numbers; or what to be less than, and so on; ascending
 	texts    []string // wildcards; or what to begin with, end with, or contain
-	regexps  []*regexp.Regexp
+	regexps  []sizedRegexp
 	networks []netip.Prefix
+}
+
+// sizedRegexp is a regular expression and its size, in instructions.
+type sizedRegexp struct {
+	*regexp.Regexp
+	size int
 }
 
 // newMatcher prepares values for op; it keeps them. The error says what is
@@ -99,6 +114,7 @@ func newMatcher(op keytrailv1.Operator, values []string, nocase bool) (m matcher
 			other.numbers = append(other.numbers, n)
 		}
 	}
+	slices.SortFunc(other.numbers, number.compare)
 	if !slices.IsSorted(m.exact) {
 		m.exact = slices.Sorted(slices.Values(m.exact))
 	}
@@ -110,30 +126,33 @@ func newMatcher(op keytrailv1.Operator, values []string, nocase bool) (m matcher
 
 func isGlob(v string) bool { return strings.IndexByte(v, '*') >= 0 }
 
-func compileRegexp(text string, nocase bool) (*regexp.Regexp, error) {
+func compileRegexp(text string, nocase bool) (re sizedRegexp, err error) {
 	if len(text) > MaxRegexpBytes {
-		return nil, fmt.Errorf("the regular expression has %d bytes; use at most %d", len(text), MaxRegexpBytes)
+		return re, fmt.Errorf("the regular expression has %d bytes; use at most %d", len(text), MaxRegexpBytes)
 	}
 	if nocase {
-		text = "(?i:" + text + ")"
+		text = "(?i)" + text // not in parentheses, which the text could close
 	}
-	re, err := regexp.Compile(text)
-	if err != nil {
-		if e, ok := err.(*syntax.Error); ok {
-			return nil, fmt.Errorf("the regular expression is faulty: %s: %q", e.Code, e.Expr)
-		}
-		return nil, fmt.Errorf("the regular expression is faulty: %w", err)
-	}
+	// Its size comes first: the rest may need much memory for each instruction.
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		return nil, fmt.Errorf("the regular expression is faulty: %w", err)
+		if e, ok := err.(*syntax.Error); ok {
+			return re, fmt.Errorf("the regular expression is faulty: %s: %q", e.Code, e.Expr)
+		}
+		return re, fmt.Errorf("the regular expression is faulty: %w", err)
 	}
 	prog, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
-		return nil, fmt.Errorf("the regular expression is faulty: %w", err)
+		return re, fmt.Errorf("the regular expression is faulty: %w", err)
 	}
-	if len(prog.Inst) > maxRegexpSize {
-		return nil, fmt.Errorf("the regular expression is too large once compiled: %d instructions, at most %d; repeat less", len(prog.Inst), maxRegexpSize)
+	for i := range prog.Inst {
+		re.size += 1 + len(prog.Inst[i].Rune)/(2*rangesPerSize)
+	}
+	if re.size > maxRegexpSize {
+		return re, fmt.Errorf("the regular expression is too large once compiled: %d instructions, at most %d; repeat less", re.size, maxRegexpSize)
+	}
+	if re.Regexp, err = regexp.Compile(text); err != nil {
+		return re, fmt.Errorf("the regular expression is faulty: %w", err)
 	}
 	return re, nil
 }
@@ -187,10 +206,10 @@ func (m *patterns) matchText(op keytrailv1.Operator, s string, spent *int) bool 
 			}
 		}
 	case keytrailv1.Operator_OPERATOR_MATCHES:
+		if *spent += len(s); *spent > maxRegexpInput {
+			return false
+		}
 		for _, re := range m.regexps {
-			if *spent += len(s); *spent > maxRegexpInput {
-				return false
-			}
 			if re.MatchString(s) {
 				return true
 			}
@@ -238,11 +257,17 @@ func (m *matcher) matchNumber(op keytrailv1.Operator, text string, spent *int) b
 			return false
 		}
 		n, ok := parseNumber(text)
-		return ok && slices.ContainsFunc(m.other.numbers, func(v number) bool { return n.compare(v) == 0 })
-	case keytrailv1.Operator_OPERATOR_LESS, keytrailv1.Operator_OPERATOR_LESS_OR_EQUAL,
-		keytrailv1.Operator_OPERATOR_GREATER, keytrailv1.Operator_OPERATOR_GREATER_OR_EQUAL:
+		if !ok {
+			return false
+		}
+		_, found := slices.BinarySearchFunc(m.other.numbers, n, number.compare)
+		return found
+	case keytrailv1.Operator_OPERATOR_LESS, keytrailv1.Operator_OPERATOR_LESS_OR_EQUAL:
 		n, ok := parseNumber(text)
-		return ok && slices.ContainsFunc(m.other.numbers, func(v number) bool { return ordered(op, n.compare(v)) })
+		return ok && ordered(op, n.compare(m.other.numbers[len(m.other.numbers)-1]))
+	case keytrailv1.Operator_OPERATOR_GREATER, keytrailv1.Operator_OPERATOR_GREATER_OR_EQUAL:
+		n, ok := parseNumber(text)
+		return ok && ordered(op, n.compare(m.other.numbers[0]))
 	}
 	return m.matchText(op, text, spent)
 }

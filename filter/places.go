@@ -18,7 +18,8 @@ type place struct {
 }
 
 // Bounds of what is read of one record, and how often it is looked up, however
-// many filters there are.
+// many filters there are. The places that the contract has are few, and do not
+// count: nobody can keep others from them.
 const (
 	maxPlaces  = 64
 	maxLengths = 16
@@ -151,12 +152,22 @@ func (t *tally) count(at placed, n int) (other bool) {
 func (x *Index[T]) tally(s *source) *tally {
 	key := s.key()
 	t := x.places[key]
-	if t == nil && len(x.places) < maxPlaces {
+	if t == nil && (s.typed() || x.untyped() < maxPlaces) {
 		x.last++
 		t = &tally{key: key, source: s, id: x.last, lengths: make(map[int32]int)}
 		x.places[key] = t
 	}
 	return t
+}
+
+// untyped is how many places there are that the contract does not have.
+func (x *Index[T]) untyped() (n int) {
+	for _, t := range x.places {
+		if !t.source.typed() {
+			n++
+		}
+	}
+	return n
 }
 
 // fitting is the length to which a value is cut: for the beginning of one, the longest that
