@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 	"github.com/keytrail/keytrail/record"
 )
 
@@ -136,13 +137,19 @@ func (t *test) shown(v *record.View) []string {
 	} else {
 		x, steps := v.Root(), t.of.path.steps
 		eachValue(x, steps, func(x record.Value) bool {
-			eachLeaf(x, func(x record.Value) {
+			show := func(x record.Value) {
 				if w.leaf(x) {
 					holding.add(x)
 				} else {
 					others.add(x)
 				}
-			})
+			}
+			switch t.op {
+			case keytrailv1.Operator_OPERATOR_EXISTS, keytrailv1.Operator_OPERATOR_IS_NULL:
+				show(x) // they are about a list itself
+			default:
+				eachLeaf(x, show)
+			}
 			return holding.full()
 		})
 	}

@@ -48,6 +48,8 @@ func TestNoWarnings(t *testing.T) {
 		"sourceIP = 10.0.0.1 or sourceIP cidr 10.0.0.0/8 or sourceIPAddress = kms.amazonaws.com or sourceIPAddress = \"AWS Internal\"",
 		"resources[] (ARN = x and accountId = y) or requestParameters.tags[] (tagKey = a and tagValue = b) or requestParameters.operations[] ([] = Decrypt)",
 		"json(requestParameters.policy).Statement[] (anything = x)",
+		"key in (5a1b7c1e-4c1f-4d7e-9a51-000000000001, mrk-*, alias/payroll, arn:*:alias/payroll) or key ^= 5a1b or key $= payroll or accountOf(key) = 210987654321",
+		"principal = arn:aws:iam::*:root or userIdentity.arn ~ \"*/ops\" or json(requestParameters.policy).Statement[].Principal = \"*\"",
 	} {
 		if w := warningsOf(t, where); len(w) > 0 {
 			t.Errorf("%s: %q", where, w)
@@ -80,6 +82,11 @@ func TestWarnings(t *testing.T) {
 		{"account in (210987654321, 12345678901x)", `no account is called "12345678901x"; they have 12 digits`},
 		{"sourceIP = 10.0.0.0/8", "sourceIP is never 10.0.0.0/8; write sourceIP cidr 10.0.0.0/8 for an address in that block"},
 		{"sourceIPAddress = 10.0.0.0/8", "sourceIPAddress is never 10.0.0.0/8; write sourceIPAddress cidr 10.0.0.0/8 for an address in that block"},
+		{"key = payroll", `no key ID is "payroll", and names of aliases begin with "alias/"`},
+		{"key = arn*", `"arn*" is compared with key IDs and names of aliases; write "arn:" to compare with ARNs`},
+		{`key != "arn:aws:kms:*"`, `key is compared with "arn:aws:kms:*" as it is; for a wildcard, leave out the quotes or write ~`},
+		{`principal = "arn:aws:iam::*:root"`, `principal is compared with "arn:aws:iam::*:root" as it is; for a wildcard, leave out the quotes or write ~`},
+		{`userIdentity.arn in (x, "*/ops")`, `userIdentity.arn is compared with "*/ops" as it is; for a wildcard, leave out the quotes or write ~`},
 		{"sourceIP = kms.amazonaws.com", `sourceIP is never "kms.amazonaws.com", for it holds addresses alone; sourceIPAddress has names of hosts as well`},
 	} {
 		if got := warningsOf(t, tt.where); !slices.Equal(got, []string{tt.want}) {

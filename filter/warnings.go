@@ -66,7 +66,10 @@ func (w *warner) expr(e *expr) {
 }
 
 func (w *warner) test(t *test) {
+	w.stars(t)
 	switch {
+	case t.of.name == fieldKey:
+		w.keys(t)
 	case t.of.name == fieldSourceIP:
 		w.addresses(t, "sourceIP")
 	case t.of.name != pathOnly || !w.path(t.of.path.steps) || w.inside || len(t.of.path.steps) != 1:
@@ -169,6 +172,46 @@ func (t *test) takesTexts() bool {
 func (t *test) takes(s string) bool {
 	w := walk{test: t}
 	return w.compare(s)
+}
+
+// stars warns of asterisks that are compared as they are, where no record has any.
+func (w *warner) stars(t *test) {
+	p := &t.of.path
+	var field string
+	switch {
+	case t.op != keytrailv1.Operator_OPERATOR_EQUALS:
+		return
+	case t.of.name == fieldKey:
+		field = "key"
+	case t.of.name == fieldPrincipal:
+		field = "principal"
+	case len(p.steps) == 2 && int(p.taken) == 2 && p.field == callerARN:
+		field = "userIdentity.arn"
+	default:
+		return
+	}
+	for _, v := range t.values {
+		if strings.Contains(v, "*") {
+			w.add(`%s is compared with %s as it is; for a wildcard, leave out the quotes or write ~`, field, quote(shortened(v)))
+		}
+	}
+}
+
+// keys warns of values that are compared with what they cannot be: one without
+// a ":" is no ARN.
+func (w *warner) keys(t *test) {
+	if t.of.accountOf || t.op != keytrailv1.Operator_OPERATOR_EQUALS && t.op != keytrailv1.Operator_OPERATOR_WILDCARD && t.op != keytrailv1.Operator_OPERATOR_STARTS_WITH {
+		return
+	}
+	for _, v := range t.values {
+		switch {
+		case strings.Contains(v, ":"):
+		case strings.HasPrefix(v, "arn"):
+			w.add(`%s is compared with key IDs and names of aliases; write "arn:" to compare with ARNs`, quote(shortened(v)))
+		case t.op != keytrailv1.Operator_OPERATOR_STARTS_WITH && !strings.ContainsAny(v, "*/-"):
+			w.add(`no key ID is %s, and names of aliases begin with "alias/"`, quote(shortened(v)))
+		}
+	}
 }
 
 // sources warns of services that are none.
