@@ -2,6 +2,7 @@ package filter
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,11 +142,10 @@ func oracleVars(t rapid.TB, text string, v *record.View) map[string]any {
 			members["eventTime"] = at
 		}
 	}
-	vars := map[string]any{recordVariable: members}
-	for name, x := range members {
-		vars[name] = x
-	}
+	vars := maps.Clone(members)
+	vars[recordVariable] = members
 	for short, name := range shortNames {
+		delete(vars, short) // which may be the name of a member that nobody knows
 		if x, ok := members[name]; ok {
 			vars[short] = x
 		}
@@ -275,6 +275,7 @@ func FuzzCEL(f *testing.F) {
 		`{"eventName":1,"userIdentity":[],"resources":[null,{"ARN":5}],"readOnly":"true","eventTime":"Aug 10, 2022, 10:38:27 PM"}`,
 		`{"eventName":"x","resources":[{"arn":"odd:thing"},{"ARN":"alias/a"},{"ARN":"arn:x"}],"userIdentity":{"x":1,"sessionContext":null}}`,
 	} {
+		f.Add(`event != "1" || "x" in key`, `{"event":{},"record":1,"key":2}`)
 		f.Add(`"odd:thing" in key || eventName == "1"`, odd)
 		f.Add(`key.exists(k, k.startsWith("a")) && userIdentity == userIdentity`, odd)
 	}
