@@ -37,7 +37,7 @@ func checkCEL(text string) (*ast.AST, error) {
 	case types.BoolKind, types.DynKind:
 	default:
 		return nil, celErrorAt(text, common.NewLocation(1, 0),
-			fmt.Sprintf("the expression is a %s, not a condition; compare it with something", typeName(t)))
+			fmt.Sprintf("the expression is %s, not a condition; compare it with something", aType(typeName(t))))
 	}
 	return checked, nil
 }
@@ -96,12 +96,17 @@ func syntaxMessage(m string) string {
 		m = "did not expect " + strings.TrimPrefix(m, "token recognition error at: ")
 		if strings.HasPrefix(m, "did not expect '=") {
 			m = "write == to compare"
+		} else if strings.HasPrefix(m, "did not expect '\"") || strings.HasPrefix(m, "did not expect ''") {
+			m = "the quotes that begin here are not closed"
 		}
 	case strings.Contains(m, "recursion limit exceeded"), strings.Contains(m, "recursion depth exceeded"):
 		m = fmt.Sprintf("the expression is nested more than %d deep; write it flatter", maxCELDepth)
 	case strings.HasPrefix(m, "mismatched input ") || strings.HasPrefix(m, "extraneous input "):
 		_, what, _ := strings.Cut(m, " input ")
 		what, expected, more := strings.Cut(what, " expecting ")
+		if instead := connectors[strings.ToLower(strings.Trim(what, "'"))]; instead != "" {
+			return fmt.Sprintf("write %s instead of %s", instead, strings.Trim(what, "'"))
+		}
 		if m = "did not expect " + what; more {
 			m += "; expected " + expected
 		}
@@ -110,6 +115,9 @@ func syntaxMessage(m string) string {
 	}
 	return m
 }
+
+// connectors are the words of the text form that CEL has signs for.
+var connectors = map[string]string{"and": "&&", "or": "||", "not": "!"}
 
 const noObjects = "an expression can't make objects of its own"
 
@@ -126,7 +134,15 @@ func (env *celEnv) typeMessage(text string, a *ast.AST, bad *common.Error) (stri
 		case ast.StructKind:
 			return noObjects, bad.Location
 		}
-		return what + name + didYouMean(name, known), bad.Location
+		switch meant := didYouMean(name, known); {
+		case meant != "":
+			return what + name + meant, bad.Location
+		case connectors[name] != "":
+			return fmt.Sprintf("write %s instead of %s", connectors[name], name), bad.Location
+		case e.Kind() == ast.IdentKind:
+			return fmt.Sprintf("%s%s; put texts in quotes: %q", what, name, name), bad.Location
+		}
+		return what + name, bad.Location
 	case strings.HasPrefix(bad.Message, "undefined field") && e.Kind() == ast.SelectKind:
 		s := e.AsSelect()
 		t := a.GetType(s.Operand().ID())
@@ -177,11 +193,26 @@ func overloadMessage(a *ast.AST, e ast.Expr) string {
 		if mixed := strings.Join(of, " "); mixed == "double int" || mixed == "int double" {
 			return fmt.Sprintf("%s does not take %s and %s; write 1.0 or double(x) for both to be double", name, of[0], of[1])
 		}
+		for i, x := range args {
+			if of[1-i] != "null" || x.Kind() != ast.SelectKind && x.Kind() != ast.IdentKind {
+				continue
+			}
+			write := "has(" + sketch(x) + ")"
+			if call.FunctionName() == celop.Equals {
+				write = "!" + write
+			}
+			return fmt.Sprintf("%s is never null; write %s", sketch(x), write)
+		}
+	case celop.Conditional:
+		return fmt.Sprintf("?: takes a bool and two values of one type, and not %s", strings.Join(of, " and "))
 	case celop.Index:
 		name = "[]"
 	}
 	if len(of) == 1 {
-		return fmt.Sprintf("%s does not take a %s", name, of[0])
+		return fmt.Sprintf("%s does not take %s", name, aType(of[0]))
+	}
+	if mixed := strings.Join(of, " "); mixed == "timestamp string" || mixed == "string timestamp" {
+		return fmt.Sprintf("%s does not take %s and %s; write timestamp(\"2026-01-31T00:00:00Z\") for a time", name, of[0], of[1])
 	}
 	return fmt.Sprintf("%s does not take %s", name, strings.Join(of, " and "))
 }
@@ -216,6 +247,14 @@ func typeName(t *types.Type) string {
 		return "value of any type"
 	}
 	return t.String()
+}
+
+// aType is the name of a type with its article.
+func aType(name string) string {
+	if strings.HasPrefix(name, "int") || strings.HasPrefix(name, "object") {
+		return "an " + name
+	}
+	return "a " + name
 }
 
 // findExpr returns the part of e with this number, or nil.

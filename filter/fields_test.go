@@ -48,7 +48,7 @@ func TestNoWarnings(t *testing.T) {
 		"sourceIP = 10.0.0.1 or sourceIP cidr 10.0.0.0/8 or sourceIPAddress = kms.amazonaws.com or sourceIPAddress = \"AWS Internal\"",
 		"resources[] (ARN = x and accountId = y) or requestParameters.tags[] (tagKey = a and tagValue = b) or requestParameters.operations[] ([] = Decrypt)",
 		"json(requestParameters.policy).Statement[] (anything = x)",
-		"key in (5a1b7c1e-4c1f-4d7e-9a51-000000000001, mrk-*, alias/payroll, arn:*:alias/payroll) or key ^= 5a1b or key $= payroll or accountOf(key) = 210987654321",
+		"key in (5a1b7c1e-4c1f-4d7e-9a51-000000000001, mrk-*, arn:*:key/mrk-*) or key ^= 5a1b or key $= payroll or accountOf(key) = 210987654321",
 		"principal = arn:aws:iam::*:root or userIdentity.arn ~ \"*/ops\" or json(requestParameters.policy).Statement[].Principal = \"*\"",
 	} {
 		if w := warningsOf(t, where); len(w) > 0 {
@@ -76,6 +76,12 @@ func TestWarnings(t *testing.T) {
 		{"event != kms:Decrypt", `no operation of the KMS that this version knows has a name that matches "kms:Decrypt"; did you mean Decrypt?`},
 		{"event in (Decrypt, Foo*)", `no operation of the KMS that this version knows has a name that matches "Foo*"`},
 		{`event matches "^x"`, `no operation of the KMS that this version knows has a name that matches "^x"`},
+		{"errorCode is not null", "errorCode is not null also holds where it is missing; write exists errorCode for where it is there"},
+		{"not requestParameters.policy is null", "requestParameters.policy is not null also holds where it is missing; write exists requestParameters.policy for where it is there"},
+		{"json(requestParameters.policy).Statement.Effect = Allow", "json(requestParameters.policy).Statement is a list in most policies, whose members are not looked at; write json(requestParameters.policy).Statement[], which is also right for a single one"},
+		{"key = alias/payroll", `"alias/payroll" finds calls about the alias itself, such as UpdateAlias; for calls that use its key give the key ID or key ARN`},
+		{`cel("event in ['decrypt', 'Encrypt']")`, `no operation of the KMS that this version knows has a name that matches "decrypt"; did you mean Decrypt?`},
+		{`cel("requestParameters.keyid == 'x'")`, "no record of the KMS' operations has requestParameters.keyid; did you mean requestParameters.keyId?"},
 		{"event < 5", "eventName holds no numbers, and only numbers have an order"},
 		{"eventSource = kms", `no service is called "kms" in a record; they are like kms.amazonaws.com`},
 		{"account = 1234", `no account is called "1234"; they have 12 digits`},

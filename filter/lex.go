@@ -174,11 +174,16 @@ func (s *scanner) upNext() string {
 	if w := s.word(); w != "" {
 		return "got " + quote(shortened(w))
 	}
+	return "got " + s.character()
+}
+
+// character describes the one that is next.
+func (s *scanner) character() string {
 	r, n := utf8.DecodeRuneInString(s.text[s.pos:])
 	if unicode.IsGraphic(r) && !unicode.IsSpace(r) {
-		return "got " + quote(s.text[s.pos:s.pos+n])
+		return quote(s.text[s.pos : s.pos+n])
 	}
-	return "got the character " + strconv.QuoteRuneToASCII(r)
+	return "the character " + strconv.QuoteRuneToASCII(r)
 }
 
 // shortened is the beginning of what is too long for an error message.

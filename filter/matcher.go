@@ -7,6 +7,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
@@ -104,6 +105,9 @@ func newMatcher(op keytrailv1.Operator, values []string, nocase bool) (m matcher
 		for i, v := range values {
 			n, ok := parseNumber(v)
 			if !ok {
+				if _, err := time.Parse(time.DateOnly, v[:min(len(v), len(time.DateOnly))]); err == nil {
+					return m, i, fmt.Errorf("%q is not a number; to compare times, write cel(\"eventTime > timestamp('2026-01-31T00:00:00Z')\")", shortened(v))
+				}
 				return m, i, fmt.Errorf("%q is not a number; write one such as 7 or 0.5", v)
 			}
 			other.numbers = append(other.numbers, n)

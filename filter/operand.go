@@ -212,6 +212,8 @@ func (p *parser) step() (*bareStep, error) {
 		return nil, p.fail(at, "write [] for any element of a list; single ones cannot be chosen")
 	case p.next() == '\'':
 		return nil, p.fail(p.pos, `write names in double quotes, as ["name"]`)
+	case p.word() != "":
+		return nil, p.fail(p.pos, `write names in double quotes, as [%s]`, quote(shortened(p.word())))
 	}
 	return nil, p.fail(p.pos, `expected "]" or a name in double quotes, %s`, p.got())
 }
@@ -226,6 +228,9 @@ func (p *parser) unknownField(at int, path string) error {
 	first := (&scanner{text: path}).name()
 	if _, named := namedFields[first]; named {
 		return p.fail(at, "%s is no member of a record, and has none itself; it can only stand alone", first)
+	}
+	if _, operation := record.LookupOperation(path); operation {
+		return p.fail(at, "there is no field %q; write event = %s, or event in (…) for several operations", path, path)
 	}
 	return p.fail(at, "there is no field %q%s", shortened(path), orElse(p.at.suggest(path),
 		`; put the name in brackets and quotes, as ["name"], if this version does not know it`))

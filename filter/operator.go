@@ -73,6 +73,9 @@ var wordsElsewhere = map[string]string{
 func (p *parser) operator(field int) (operator, error) {
 	p.space()
 	at := p.pos
+	if rest := (scanner{p.text, min(at+1, len(p.text))}); p.starts(":") && isNameByte(p.text[at-1]) && rest.word() != "" {
+		return operator{}, p.fail(at, `there is no operator ":"; write "=", or put a name that holds it in brackets and quotes, as in ["aws:s3:arn"]`)
+	}
 	for _, e := range signsElsewhere {
 		if p.starts(e.sign) {
 			return operator{}, p.fail(at, `there is no operator %q; write %s`, e.sign, e.instead)

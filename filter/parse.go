@@ -104,8 +104,10 @@ func (p *parser) noConnector(end string) error {
 		return p.fail(at, `write "and" instead of "&"`)
 	case p.starts("|"):
 		return p.fail(at, `write "or" instead of "|"`)
-	case p.starts(",") || p.starts(";"):
-		return p.fail(at, `write "and" or "or" between conditions, not %q`, p.text[at:at+1])
+	case p.starts(","):
+		return p.fail(at, `write "and" or "or" between conditions, not ","; put several values in parentheses: (Decrypt, Encrypt)`)
+	case p.starts(";"):
+		return p.fail(at, `write "and" or "or" between conditions, not ";"`)
 	case p.starts(")"):
 		return p.fail(at, `there is no "(" for this ")"`)
 	case strings.EqualFold(name, "and") || strings.EqualFold(name, "or"):
@@ -416,7 +418,7 @@ func (p *parser) value() (value, error) {
 	case p.atEnd() || c == ')' || c == ',':
 		return value{}, p.fail(at, "expected a value, %s", p.got())
 	case c == '\'' || p.starts("“") || p.starts("”") || p.starts("‘"):
-		return value{}, p.fail(at, `write values in double quotes, as "x"`)
+		return value{}, p.fail(at, `write values in straight double quotes, as "x"`)
 	case c == '=' || c == '~' || c == '(' || c == '!' || c == '<' || c == '>':
 		return value{}, p.fail(at, "expected a value, %s", p.got())
 	}
@@ -425,13 +427,13 @@ func (p *parser) value() (value, error) {
 	case "and", "or", "not", "in", "is":
 		return value{}, p.fail(at, "expected a value, %s; put it in double quotes if it is one", p.got())
 	case "null":
-		return value{}, p.fail(at, `write "is null" instead, or put null in double quotes if it is a text`)
+		return value{}, p.fail(at, `null is no value; write "exists" or "not exists" before the field, or "is null" after it, or put null in double quotes if it is a text`)
 	}
 	p.pos += len(word)
 	if c := p.next(); p.atEnd() || isSpace(c) || c == ',' || c == ')' {
 		return value{text: word, at: at}, nil
 	}
-	message := "no word has this character, " + p.got() + "; put the value in double quotes"
+	message := "no word can hold " + p.character() + "; put the value in double quotes"
 	rest := p.text[at:]
 	if i := strings.IndexAny(rest, " \t\r\n,()\""); i < 0 {
 		message += ": " + quote(shortened(rest))

@@ -25,6 +25,7 @@ type warner struct {
 	list   []string
 	seen   map[string]bool // what was warned of: finding what else is meant takes long
 	inside bool            // within the parentheses of an element
+	inCEL  bool            // of what a CEL expression needs
 	at     cursor          // where paths begin
 }
 
@@ -54,6 +55,17 @@ func (w *warner) expr(e *expr) {
 	case exprTest:
 		w.test(e.test)
 		return
+	case exprNot:
+		if t := e.kids[0].test; t != nil && t.op == keytrailv1.Operator_OPERATOR_IS_NULL {
+			w.notNull(t)
+		}
+	case exprCEL:
+		if e.cel.needs != nil {
+			w.inCEL = true
+			w.expr(e.cel.needs)
+			w.inCEL = false
+		}
+		return
 	case exprElement:
 		w.path(e.element.path.steps)
 		inside, at := w.inside, w.at
@@ -66,7 +78,9 @@ func (w *warner) expr(e *expr) {
 }
 
 func (w *warner) test(t *test) {
-	w.stars(t)
+	if !w.inCEL { // whose texts have no wildcards
+		w.stars(t)
+	}
 	switch {
 	case t.of.name == fieldKey:
 		w.keys(t)
@@ -91,10 +105,23 @@ func (w *warner) test(t *test) {
 	}
 }
 
+// notNull warns of a condition that means less than it does in SQL.
+func (w *warner) notNull(t *test) {
+	p := printer{inside: w.inside, at: w.at}
+	p.path(t.of.path.steps)
+	w.add("%s is not null also holds where it is missing; write exists %s for where it is there", p.buf, p.buf)
+}
+
 // path warns of a path that no record has, and reports whether it is fine.
 func (w *warner) path(steps []step) bool {
 	at := w.at
 	for i, s := range steps {
+		if s.kind == stepMember && i >= 2 && steps[i-1].name == "Statement" && steps[i-2].kind == stepDocument {
+			p := printer{inside: w.inside, at: w.at}
+			p.path(steps[:i])
+			w.add("%s is a list in most policies, whose members are not looked at; write %s[], which is also right for a single one", p.buf, p.buf)
+			return false
+		}
 		if s.kind == stepMember && at.lacks(s.name) {
 			p := printer{inside: w.inside, at: w.at}
 			p.path(steps[:i+1])
@@ -205,6 +232,8 @@ func (w *warner) keys(t *test) {
 	}
 	for _, v := range t.values {
 		switch {
+		case strings.HasPrefix(v, "alias/") || strings.Contains(v, ":alias/"):
+			w.add("%s finds calls about the alias itself, such as UpdateAlias; for calls that use its key give the key ID or key ARN", quote(shortened(v)))
 		case strings.Contains(v, ":"):
 		case strings.HasPrefix(v, "arn"):
 			w.add(`%s is compared with key IDs and names of aliases; write "arn:" to compare with ARNs`, quote(shortened(v)))

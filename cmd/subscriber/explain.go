@@ -66,7 +66,7 @@ func (c *explainCommand) Run(ctx context.Context, p *program) error {
 	out := newOutput(p.Stdout, "oneline", c.Color)
 	text, _ := printable(compiled.String())
 	out.line(text)
-	for _, w := range c.warnings(compiled) {
+	for _, w := range compiled.Warnings() {
 		text, _ := printable(w)
 		out.line(out.paint(yellow, "warning:"), " ", text)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -140,6 +139,7 @@ func readFilterFile(flag, name string, stdin io.Reader) (string, error) {
 	case "":
 		return "", nil
 	case "-":
+		name = "the standard input"
 	default:
 		file, err := os.Open(name)
 		if err != nil {
@@ -166,7 +166,7 @@ func readFilterFile(flag, name string, stdin io.Reader) (string, error) {
 func faultIn(where string, err error) error {
 	fault := &usageError{message: where + ": " + filterMessage(err)}
 	var bad *filter.Error
-	if errors.As(err, &bad) && bad.Text != "" {
+	if errors.As(err, &bad) && strings.TrimSpace(bad.Text) != "" {
 		fault.excerpt = excerptOf(bad.Text, bad.Offset)
 	}
 	return fault
@@ -209,17 +209,6 @@ func (f *filterFlags) check() error {
 		return usage("--failed and --not-failed together leave nothing")
 	}
 	return nil
-}
-
-// warnings says what is odd about the flags and the filter that they make.
-func (f *filterFlags) warnings(compiled *filter.Filter) []string {
-	var list []string
-	for _, v := range append(f.Key[:len(f.Key):len(f.Key)], f.NotKey...) {
-		if strings.HasPrefix(v, "alias/") || strings.Contains(v, ":alias/") {
-			list = append(list, fmt.Sprintf("%q finds calls about the alias itself, such as UpdateAlias; for calls that use its key give the key ID or key ARN", v))
-		}
-	}
-	return append(list, compiled.Warnings()...)
 }
 
 func same(a, b *bool) bool { return a != nil && b != nil && *a == *b }

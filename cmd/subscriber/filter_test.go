@@ -108,6 +108,7 @@ func TestFaultsAreShown(t *testing.T) {
 		{"a field", []string{"--where", `userIdentity.arm = "*/bob"`}, []string{"--where: ", "did you mean userIdentity.arn?"}, "    userIdentity.arm = \"*/bob\"\n"},
 		{"on a line of many", []string{"--where", "event = Decrypt\n  annd outcome = failure"}, []string{"line 2, column 3"},
 			"      annd outcome = failure\n      ^\n"},
+		{"nothing", []string{"--where", " "}, []string{"there is no condition; write one such as event = Decrypt, or leave it out\nsubscriber: see"}, ""},
 		{"CEL", []string{"--cel", "eventName == 1 +"}, []string{"--cel: "}, "    eventName == 1 +\n"},
 		{"a pattern", []string{"--pattern", path("p.json", "{\n  \"eventName\": [{\"suffiks\": \"Key\"}]\n}\n")}, []string{"p.json: ", "suffix"},
 			"      \"eventName\": [{\"suffiks\": \"Key\"}]\n"},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -83,12 +84,26 @@ func (p *program) Run(ctx context.Context) (status int) {
 	case exited >= 0:
 		return exited
 	case err != nil:
-		return p.end(usage("%s", err))
+		return p.end(usage("%s%s", err, p.unquoted(err)))
 	}
 	if err := refuseEmpty(parsed); err != nil {
 		return p.end(err)
 	}
 	return p.end(parsed.Run())
+}
+
+// unquoted is a hint where an argument is probably the rest of a condition that
+// the shell has cut at its spaces.
+func (p *program) unquoted(err error) string {
+	if !strings.HasPrefix(err.Error(), "unexpected argument") {
+		return ""
+	}
+	for _, flag := range []string{"--where", "--cel"} {
+		if slices.ContainsFunc(p.Args, func(arg string) bool { return arg == flag || strings.HasPrefix(arg, flag+"=") }) {
+			return fmt.Sprintf("; put all that belongs to %s in quotes: %s '…'", flag, flag)
+		}
+	}
+	return ""
 }
 
 // refuseEmpty finds flags like --key="$KEY" where the variable was not set. To

@@ -131,7 +131,7 @@ func (c *tailCommand) config(ctx context.Context, p *program) (client.Subscripti
 		return cfg, err
 	}
 	cfg.Filter = wanted
-	for _, w := range c.warnings(compiled) {
+	for _, w := range compiled.Warnings() {
 		p.sayOwn("warning: " + w)
 	}
 	return cfg, nil
