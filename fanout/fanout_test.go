@@ -77,6 +77,12 @@ func (b *bench) publish(event string, count int) []string {
 		}
 		ids, entries = append(ids, id), append(entries, e)
 	}
+	b.submit(entries)
+	return ids
+}
+
+func (b *bench) submit(entries []eventlog.Entry) {
+	b.tb.Helper()
 	t, err := b.log.Submit(b.tb.Context(), entries)
 	if err != nil {
 		b.tb.Fatal(err)
@@ -90,7 +96,6 @@ func (b *bench) publish(event string, count int) []string {
 			b.tb.Fatalf("publishing: %v, %v", r.Status, r.Err)
 		}
 	}
-	return ids
 }
 
 func events(tb testing.TB, names ...string) *filter.Filter {

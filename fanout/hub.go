@@ -264,11 +264,13 @@ func (h *Hub) feedLocked(b *batch) {
 		}
 		return
 	}
+	var f *Frame
+	var before uint64
+	wants := func(in *interest) { in.wants(entry{frame: f}, b, f.before, before) }
+	mayWant := func(in *interest) { in.mayWant(f.before, before) }
 	for i := range b.frames {
-		f := &b.frames[i]
-		h.index.Match(h.reader.read(f.record()), func(in *interest) {
-			in.wants(entry{frame: f}, b, f.before, b.before+uint64(i))
-		})
+		f, before = &b.frames[i], b.before+uint64(i)
+		h.index.MatchQuick(h.reader.read(f.record()), wants, mayWant)
 	}
 }
 

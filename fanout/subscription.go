@@ -369,6 +369,25 @@ func (in *interest) wants(e entry, b *batch, before eventlog.Position, pumped ui
 	}
 }
 
+// mayWant leaves it to the subscription itself whether it wants the record after
+// before, because that takes long: it falls behind.
+func (in *interest) mayWant(before eventlog.Position, pumped uint64) {
+	s := in.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == in && !s.behind {
+		s.fallBehindLocked(before, pumped)
+		s.signal()
+	}
+}
+
+func (s *Subscription) fallBehindLocked(before eventlog.Position, pumped uint64) {
+	s.behind = true
+	s.next = before
+	s.considered += pumped - s.joined
+	s.hub.metrics.fellBehind.Inc()
+}
+
 // offer queues e, which is the next of a live subscription; the hub calls it,
 // with its mu held. It never blocks: with a full queue the subscription falls
 // behind, at the position before e. pumped is how many records the hub had seen before e.
@@ -384,10 +403,7 @@ func (s *Subscription) offerLocked(e entry, b *batch, before eventlog.Position, 
 	}
 	e.cost = s.costOf(e, b)
 	if len(s.queue) > 0 && s.queued+e.cost > s.hub.cfg.QueueBytes {
-		s.behind = true
-		s.next = before
-		s.considered += pumped - s.joined
-		s.hub.metrics.fellBehind.Inc()
+		s.fallBehindLocked(before, pumped)
 		return
 	}
 	s.queue = append(s.queue, e)

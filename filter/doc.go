@@ -212,6 +212,9 @@
 // are, and allocates nothing where nothing matches. A Filter never changes and
 // may be used by any number of goroutines; a [record.View] is for one.
 //
+// Of a large filter and a large record that proportion can be a second. [Index.MatchQuick]
+// leaves these to those who can wait.
+//
 // Any number of goroutines may use an Index. Match takes no lock and sees an
 // index as one Add or Remove left it, never in between; once Add or Remove has
 // returned, each later Match sees it. Filters are found by the value, or the

@@ -122,6 +122,49 @@ func (x *Index[T]) Match(v *record.View, hit func(T)) {
 	m.all()
 }
 
+// MatchQuick is Match for those who must not be held up. Where a filter could take
+// long, because it asks much of a large record, it calls slow for the ID
+// instead, without asking: [Filter.Match] tells.
+func (x *Index[T]) MatchQuick(v *record.View, hit, slow func(T)) {
+	s := x.state.Load()
+	if s == nil {
+		return
+	}
+	m := matching[T]{state: s, view: v, hit: hit, operations: operationsIn(v), pool: &x.pool}
+	if n := v.Size(); n > quickBytes {
+		m.slow, m.most = slow, quickWork/n
+	}
+	m.all()
+}
+
+// What MatchQuick asks of a record at once: any filter if it has no more than
+// quickBytes, and filters whose work times the record's bytes is no more than
+// quickWork. That is some 30 ms at the worst.
+const (
+	quickBytes = 4 << 10
+	quickWork  = 2 << 20
+)
+
+// work is how often e may look through all of a record.
+func (e *expr) work() int {
+	n := 0
+	switch e.kind {
+	case exprTest:
+		n = 1 + len(e.test.of.path.steps)/8
+		if o := e.test.matcher.other; o != nil {
+			n += len(o.texts) + len(o.regexps)
+		}
+	case exprElement:
+		n = 1 + len(e.element.path.steps)/8
+	case exprCEL:
+		n = 16
+	}
+	for _, k := range e.kids {
+		n += k.work()
+	}
+	return n
+}
+
 // What follows is for writers, who hold mu.
 
 // edit returns a copy of the state, to be changed and published.

@@ -29,6 +29,11 @@ type matching[T comparable] struct {
 	// that thousands of filters ask for; then each such group is tried once in the end,
 	// whether the record has one of its anchors or not.
 	steps int
+
+	// slow is called for the owners of filters that take more than most of work;
+	// nil: all are tried.
+	slow func(T)
+	most int
 }
 
 // visited is for odd records.
@@ -296,18 +301,24 @@ func (m *matching[T]) done() {
 
 // try calls hit for the owners of a group if the record is theirs.
 func (m *matching[T]) try(t *tenants[T]) {
-	if t.check != nil && !t.check.holds(scope{view: m.view}) {
-		return
+	switch {
+	case t.check == nil:
+		t.each(m.hit)
+	case m.slow != nil && t.check.work() > m.most:
+		t.each(m.slow)
+	case t.check.holds(scope{view: m.view}):
+		t.each(m.hit)
 	}
-	if t.more == nil {
-		m.hit(t.solo)
-		return
-	}
-	t.more.each(m.hits)
 }
 
-func (m *matching[T]) hits(list []trieItem[T]) {
-	for i := range list {
-		m.hit(list[i].v)
+func (t *tenants[T]) each(f func(T)) {
+	if t.more == nil {
+		f(t.solo)
+		return
 	}
+	t.more.each(func(list []trieItem[T]) {
+		for i := range list {
+			f(list[i].v)
+		}
+	})
 }

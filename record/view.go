@@ -102,6 +102,10 @@ func (v *View) Reset(encoded []byte) error {
 	return nil
 }
 
+// Size returns how many bytes the encoded record has, 0 for one that Reset
+// has failed on.
+func (v *View) Size() int { return len(v.encoded) }
+
 // clean forgets what was kept for the record before.
 func (v *View) clean() {
 	v.used = false
