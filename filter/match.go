@@ -73,28 +73,16 @@ type walk struct {
 
 // value follows steps from x.
 func (w *walk) value(x record.Value, steps []step) bool {
-	for i, s := range steps {
-		switch s.kind {
-		case stepMember:
-			x = x.Member(s.name)
-		case stepDocument:
-			x = x.Document()
-		case stepEach:
-			if x.Kind() != record.List {
-				continue // its only element
-			}
-			for e := range x.Elements {
-				if w.value(e, steps[i:]) {
-					return true
-				}
-			}
-			return false
-		}
-		if x.Kind() == record.Missing {
-			return false
+	x, each := descend(x, steps)
+	if each == nil {
+		return x.Kind() != record.Missing && w.leaf(x)
+	}
+	for e := range x.Elements {
+		if w.value(e, each) {
+			return true
 		}
 	}
-	return w.leaf(x)
+	return false
 }
 
 // leaf is where a path ends.
@@ -229,6 +217,22 @@ func (p *path) anyElement(s scope, holds func(record.Value) bool) bool {
 // eachValue calls found for the values that steps lead to from x, until it
 // returns true.
 func eachValue(x record.Value, steps []step, found func(record.Value) bool) bool {
+	x, each := descend(x, steps)
+	if each == nil {
+		return x.Kind() != record.Missing && found(x)
+	}
+	for e := range x.Elements {
+		if eachValue(e, each, found) {
+			return true
+		}
+	}
+	return false
+}
+
+// descend follows steps from x to where they end, or to a list of which any
+// element is meant: then each is not nil, and holds the steps from any element.
+// They begin with [] again, for lists within lists.
+func descend(x record.Value, steps []step) (end record.Value, each []step) {
 	for i, s := range steps {
 		switch s.kind {
 		case stepMember:
@@ -236,19 +240,14 @@ func eachValue(x record.Value, steps []step, found func(record.Value) bool) bool
 		case stepDocument:
 			x = x.Document()
 		case stepEach:
-			if x.Kind() != record.List {
-				continue
+			if x.Kind() == record.List {
+				return x, steps[i:]
 			}
-			for e := range x.Elements {
-				if eachValue(e, steps[i:], found) {
-					return true
-				}
-			}
-			return false
+			continue // its only element
 		}
 		if x.Kind() == record.Missing {
-			return false
+			break
 		}
 	}
-	return found(x)
+	return x, nil
 }

@@ -111,26 +111,15 @@ func (m *matching[T]) read(p *place) {
 
 // follow is walk.value for a place.
 func (m *matching[T]) follow(p *place, x record.Value, steps []step) {
-	for i, s := range steps {
-		switch s.kind {
-		case stepMember:
-			x = x.Member(s.name)
-		case stepDocument:
-			x = x.Document()
-		case stepEach:
-			if x.Kind() != record.List {
-				continue
-			}
-			for e := range x.Elements {
-				m.follow(p, e, steps[i:])
-			}
-			return
+	x, each := descend(x, steps)
+	switch {
+	case each != nil:
+		for e := range x.Elements {
+			m.follow(p, e, each)
 		}
-		if x.Kind() == record.Missing {
-			return
-		}
+	case x.Kind() != record.Missing:
+		m.leaf(p, x)
 	}
-	m.leaf(p, x)
 }
 
 func (m *matching[T]) leaf(p *place, x record.Value) {

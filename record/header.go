@@ -10,7 +10,7 @@ import (
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 )
 
-// Header holds the fields by which a record is routed and filtered.
+// Header holds the fields by which a record is routed.
 type Header struct {
 	EventID, EventName, EventSource, Account, Region, ErrorCode string
 
