@@ -41,7 +41,8 @@
 //	field cidr v         is an IP address in the block v: 10.0.0.0/8
 //	field < v            is a number less than v; also <=, >, >=
 //	exists field         the field is there and not null
-//	field is null        the field is there and null; "is not null" is the opposite
+//	field is null        the field is there and null; "is not null" is the opposite,
+//	                     which a missing field satisfies, unlike in SQL
 //	list[] (…)           some element satisfies what is in the parentheses, where
 //	                     fields are members of that element
 //	cel("…")             the CEL expression is true

@@ -271,6 +271,7 @@ func TestUsage(t *testing.T) {
 		{"explain --failed --max -3", "--max"},
 		{"explain --failed --from 1h --bus localhost", "HOST:PORT"},
 		{"explain --failed --record /no/such/file", "no such file"},
+		{"explain --failed --record .", "--record: . is a folder"},
 		{"explain --pattern - --record -", "both"},
 	}
 	for _, tt := range tests {

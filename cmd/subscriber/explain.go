@@ -149,6 +149,9 @@ func (c *explainCommand) records(ctx context.Context, p *program, compiled *filt
 			return usage("--record: %s", err)
 		}
 		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.IsDir() {
+			return usage("--record: %s is a folder; name a file in it", c.Record)
+		}
 		in = file
 	}
 	var (
@@ -173,7 +176,7 @@ func (c *explainCommand) records(ctx context.Context, p *program, compiled *filt
 		}
 		if err != nil {
 			if bad++; bad <= maxSaidBad {
-				p.say("%s: %s", c.Record, strings.TrimPrefix(err.Error(), "record: "))
+				p.sayOwn(c.Record + ": " + strings.TrimPrefix(err.Error(), "record: ")) // which has escaped what it quotes
 			}
 			if whole {
 				continue

@@ -44,7 +44,7 @@ Conditions for --where:
     outcome = denied and not principal ~ "*/ops-*" and not sourceIP cidr 10.0.0.0/8
     requestParameters.encryptionContext["aws:s3:arn"] ^= "arn:aws:s3:::payroll/"
 
-Fields are those of CloudTrail's records, as CloudTrail spells them, and: event, account, region, outcome (success, failure, denied), key, principal, crossAccount, class (cryptographic, management, read, internal), sourceIP. Operators: = != in ~ (with *) ^= (begins) $= (ends) *= (contains) matches (a regular expression) cidr < <= > >= exists, is null. The documentation of package filter is the manual.`
+Fields are those of CloudTrail's records, as CloudTrail spells them, and: event, account, region, outcome (success, failure, denied), key, principal, crossAccount, class (cryptographic, management, read, internal), sourceIP, readOnly. Operators: = != in ~ (with *) ^= (begins) $= (ends) *= (contains) matches (a regular expression) cidr < <= > >= exists, is null. The documentation of package filter is the manual.`
 
 // filter is what the flags ask for, as the bus is told and as it is compiled.
 // A '-' is read from stdin.
