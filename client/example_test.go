@@ -85,7 +85,7 @@ func ExamplePublisher_PublishCall() {
 	if err := p.Close(ctx); err != nil {
 		log.Fatal(err)
 	}
-	// Output: PUBLISH_STATUS_STORED 2 records
+	// Output: PUBLISH_STATUS_SYNCED 2 records
 }
 
 func ExamplePublisher() {

@@ -251,7 +251,7 @@ func TestRealBusRefuses(t *testing.T) {
 		rec  *keytrailv1.Record
 		want keytrailv1.PublishStatus
 	}{
-		{rec, keytrailv1.PublishStatus_PUBLISH_STATUS_STORED},
+		{rec, keytrailv1.PublishStatus_PUBLISH_STATUS_SYNCED},
 		{rec, keytrailv1.PublishStatus_PUBLISH_STATUS_DUPLICATE},
 		{conflict, keytrailv1.PublishStatus_PUBLISH_STATUS_CONFLICT},
 		{invalid, keytrailv1.PublishStatus_PUBLISH_STATUS_REJECTED},

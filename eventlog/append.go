@@ -192,7 +192,8 @@ type message struct {
 	data    []byte
 	items   []item
 	future  jetstream.PubAckFuture
-	err     error // of publishing
+	err     error  // of publishing
+	seq     uint64 // in the log, once it is stored
 }
 
 // item is an entry in a message.
@@ -277,6 +278,12 @@ func (w *window) publish() bool {
 	if len(w.messages) == 0 {
 		return false
 	}
+	if err := l.Fault(); err != nil {
+		for _, m := range w.messages {
+			w.failAll(m, err)
+		}
+		return false
+	}
 	if why := l.diskFull(); why != "" {
 		l.refuse(why)
 		for _, m := range w.messages {
@@ -290,11 +297,11 @@ func (w *window) publish() bool {
 	return true
 }
 
-// complete waits for the acknowledgements and gives each entry its result.
+// complete waits for the acknowledgements, and for the sync of what is stored, and gives each entry its result.
 func (w *window) complete() {
 	l := w.log
 	now := time.Now
-	var doubt []*message
+	var stored, doubt []*message
 	answers := make(map[jetstream.ErrorCode]error) // refusal asks the server: once for each kind is enough
 	for _, m := range w.messages {
 		if m.err != nil { // never sent
@@ -303,7 +310,16 @@ func (w *window) complete() {
 		}
 		select {
 		case ack := <-m.future.Ok():
-			w.stored(m, ack.Sequence, now())
+			m.seq = ack.Sequence
+			if m.seq <= w.after { // a later publish has an earlier place
+				l.wentBack(w.after, m.seq)
+			}
+			l.noteAcked(m.seq)
+			if l.commits() {
+				stored = append(stored, m)
+				continue
+			}
+			w.settle(m, now())
 		case err := <-m.future.Err():
 			var refused *jetstream.APIError
 			switch {
@@ -318,11 +334,18 @@ func (w *window) complete() {
 				w.failAll(m, l.unavailable(err))
 			default:
 				doubt = append(doubt, m)
-				for _, it := range m.items {
-					l.tell(l.recent.suspect(it.sub.keys[it.index]), nil)
-					it.sub.resolve(it.index, Result{Status: StatusFailed, Err: l.unavailable(err)})
-				}
+				w.suspect(m, l.unavailable(err))
 			}
+		}
+	}
+	if len(stored) > 0 {
+		err := l.commit()
+		for _, m := range stored {
+			if err != nil { // the log has ended: nobody looks them up
+				w.suspect(m, ErrSync)
+				continue
+			}
+			w.settle(m, now())
 		}
 	}
 	l.metrics.window(w, now())
@@ -331,19 +354,21 @@ func (w *window) complete() {
 	}
 }
 
-func (w *window) stored(m *message, seq uint64, at time.Time) {
-	l := w.log
-	if seq <= w.after { // a later publish has an earlier place
-		l.wentBack(w.after, seq)
-	}
+// noteAcked notes that JetStream has acknowledged the sequence seq.
+func (l *Log) noteAcked(seq uint64) {
 	for {
 		old := l.acked.Load()
 		if seq <= old || l.acked.CompareAndSwap(old, seq) {
-			break
+			return
 		}
 	}
+}
+
+// settle tells those who wait that m is stored, as durably as the log promises.
+func (w *window) settle(m *message, at time.Time) {
+	l := w.log
 	for i, it := range m.items {
-		pos := After(seq, i, len(m.items))
+		pos := After(m.seq, i, len(m.items))
 		sum, waiting := l.recent.settle(it.sub.keys[it.index], pos, at)
 		it.sub.resolve(it.index, Result{Status: StatusStored, Position: pos})
 		l.tell(waiting, func(w waiter) Result {
@@ -352,6 +377,14 @@ func (w *window) stored(m *message, seq uint64, at time.Time) {
 			}
 			return Result{Status: StatusConflict, Position: pos}
 		})
+	}
+}
+
+// suspect tells those who wait that m may be stored or not, for the reason err.
+func (w *window) suspect(m *message, err error) {
+	for _, it := range m.items {
+		w.log.tell(w.log.recent.suspect(it.sub.keys[it.index]), nil)
+		it.sub.resolve(it.index, Result{Status: StatusFailed, Err: err})
 	}
 }
 
@@ -460,6 +493,12 @@ func (l *Log) findStored(after uint64, wanted map[eventKey]bool) (found int, err
 	})
 	if err != nil {
 		return 0, err
+	}
+	if len(stored) > 0 {
+		l.noteAcked(info.State.LastSeq)
+		if err := l.commit(); err != nil {
+			return 0, err
+		}
 	}
 	for k := range wanted {
 		if pos, ok := stored[k]; ok {

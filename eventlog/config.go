@@ -49,6 +49,14 @@ type Config struct {
 	// An existing stream keeps what it has.
 	Replicas int
 
+	// Unsynced acknowledges records at Dir before they are synced: they survive the end of the process, but not power
+	// loss. Default: each is synced first, together with others.
+	Unsynced bool
+
+	// ServerSyncs says that the servers at URL sync each message before they acknowledge it
+	// (sync_interval: always), which they do not tell by themselves. Default: they do not.
+	ServerSyncs bool
+
 	// MaxAge is how long messages are kept. Default: for a new log 90 days; one that
 	// exists keeps what it has, for a setting that was forgotten must not remove
 	// records.
@@ -85,6 +93,8 @@ type Config struct {
 
 	// Registerer takes the metrics. Default: none are kept.
 	Registerer prometheus.Registerer
+
+	syncHook syncHook // of tests; default: none
 }
 
 // Validate names every setting that cannot work.
@@ -123,6 +133,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Dir != "" && c.Creds != "" {
 		refuse("NATS credentials are for a NATS URL")
+	}
+	if c.Unsynced && c.URL != "" {
+		refuse("--log-unsynced is for a log in a data folder; the servers at a NATS URL sync as they are configured")
+	}
+	if c.ServerSyncs && c.Dir != "" {
+		refuse("--nats-synced is for a NATS URL; a log in a data folder is synced anyway")
 	}
 	if c.Listen != "" {
 		if err := loopback(c.Listen); err != nil {

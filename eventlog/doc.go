@@ -12,7 +12,12 @@
 // # What an acknowledgement means
 //
 // A record whose [Result] says stored was acknowledged by JetStream: it
-// survives kill -9 of this process. An event ID is stored once, as long as the
+// survives kill -9 of this process. A log in a folder of this process
+// syncs it first, with all others of its window: then it survives power loss as well.
+// [Log.Durability] says which. Nobody reads a record before that: the log ends, for
+// readers, where it is synced. When a sync fails the log ends with [ErrSync].
+//
+// An event ID is stored once, as long as the
 // log remembers it (10 minutes, or as many as 512 MiB hold). A record without a result, or with
 // [ErrUnavailable], may or may not be stored; submitting it again is safe,
 // because its ID stays reserved until the log knows.

@@ -40,6 +40,11 @@ type Log struct {
 	recent  *recent
 	metrics *metrics
 
+	// disk is nil when the log is not in a folder of this bus.
+	disk       *disk      // used with committing held, and by Open and Close
+	committing sync.Mutex // held while the disk is used
+	synced     horizon
+
 	// acked is the highest sequence that JetStream has acknowledged to this bus
 	// or that the log held when it was opened.
 	acked atomic.Uint64
@@ -104,8 +109,12 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		queue:   make(chan *submission, 1024),
 		windows: make(chan struct{}, windowsInFlight),
 		lost:    make(chan struct{}),
+		disk:    st.disk,
 	}
-	if l.stream, l.inc, err = openStream(ctx, cfg, js); err != nil {
+	if l.stream, l.inc, err = openStream(ctx, cfg, js, st.disk); err != nil {
+		return nil, err
+	}
+	if err := l.openDisk(ctx); err != nil {
 		return nil, err
 	}
 	if err := l.remember(ctx); err != nil {
@@ -135,6 +144,8 @@ func (l *Log) Close() {
 	l.stop()
 	l.helpers.Wait()
 	l.metrics.all().Unregister(l.cfg.Registerer)
+	l.storage.end()
+	l.closeDisk()
 	l.storage.close()
 }
 
@@ -168,29 +179,6 @@ func (l *Log) unavailable(err error) error {
 		return fmt.Errorf("%w: NATS is %v", ErrUnavailable, st)
 	}
 	return fmt.Errorf("%w: %v", ErrUnavailable, err)
-}
-
-// Durability is what an acknowledgement of this log means.
-type Durability int
-
-const (
-	Stored     Durability = iota // survives the end of the process
-	Replicated                   // survives the loss of a machine
-)
-
-func (d Durability) String() string {
-	if d == Replicated {
-		return "REPLICATED"
-	}
-	return "STORED"
-}
-
-// Durability is what this log promises.
-func (l *Log) Durability() Durability {
-	if l.stream.CachedInfo().Config.Replicas >= 3 {
-		return Replicated
-	}
-	return Stored
 }
 
 // remember reads back the end of the log, so that IDs from before a restart
@@ -240,6 +228,9 @@ type Info struct {
 	// Trimmed is the position up to which an operator trimmed the log.
 	Trimmed Position
 
+	// last is the last sequence that the log holds, which may lie after Head while it is not synced.
+	last uint64
+
 	// Refusing is why the log takes no records, or "".
 	Refusing string
 }
@@ -263,9 +254,15 @@ func (l *Log) Info(ctx context.Context) (*Info, error) {
 		Durability: l.Durability(),
 		First:      Position{Seq: max(1, info.State.FirstSeq)},
 		Head:       Position{Seq: info.State.LastSeq + 1},
+		last:       info.State.LastSeq,
 	}
 	if info.State.Msgs > 0 {
 		out.FirstTime, out.LastTime = info.State.FirstTime, info.State.LastTime
+	}
+	if visible := l.visible(); visible < info.State.LastSeq {
+		if err := l.hideUnsynced(ctx, out, visible); err != nil {
+			return nil, err
+		}
 	}
 	if out.Location == "" {
 		out.Location = redact(l.cfg.URL)
@@ -279,47 +276,25 @@ func (l *Log) Info(ctx context.Context) (*Info, error) {
 	return out, nil
 }
 
-// Trim removes what was stored before t and says how much that was. The mark
-// comes first: a crash between the two leaves records, not a lie about them.
-func (l *Log) Trim(ctx context.Context, t time.Time) (messages, bytes uint64, err error) {
-	before, err := l.Info(ctx)
+// hideUnsynced takes what follows the last sequence that is visible out of info.
+func (l *Log) hideUnsynced(ctx context.Context, info *Info, visible uint64) error {
+	info.Head = Position{Seq: visible + 1}
+	if visible < info.First.Seq {
+		info.First = info.Head
+		info.FirstTime, info.LastTime = time.Time{}, time.Time{}
+		return nil
+	}
+	last, err := l.get(ctx, directGet{Batch: 1, Seq: visible})
 	if err != nil {
-		return 0, 0, err
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return l.unavailable(err)
 	}
-	to, err := l.PositionAt(ctx, t)
-	if err != nil {
-		return 0, 0, err
+	if len(last) > 0 && last[0].Seq == visible { // else it has just been removed
+		info.LastTime = last[0].Stored
 	}
-	if to.Compare(before.First) <= 0 {
-		return 0, 0, nil
-	}
-	info, err := l.stream.Info(ctx)
-	if err != nil {
-		return 0, 0, l.unavailable(err)
-	}
-	cfg := info.Config
-	if cfg.Metadata == nil {
-		cfg.Metadata = map[string]string{}
-	}
-	cfg.Metadata[metaTrimmed] = strconv.FormatUint(max(to.Seq, before.Trimmed.Seq), 10)
-	if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
-		return 0, 0, fmt.Errorf("marking what is trimmed: %w", l.unavailable(err))
-	}
-	if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(to.Seq)); err != nil {
-		return 0, 0, fmt.Errorf("trimming: %w", l.unavailable(err))
-	}
-	after, err := l.Info(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	l.cfg.Logger.Warn("log trimmed", "before", t, "first", after.First.Seq)
-	l.checkRoom(after)
-	// Records may have been stored meanwhile: count by sequence, and clamp the bytes.
-	messages = after.First.Seq - before.First.Seq
-	if after.Bytes < before.Bytes {
-		bytes = before.Bytes - after.Bytes
-	}
-	return messages, bytes, nil
+	return nil
 }
 
 // watchEvery is how often the log looks at its room.
@@ -339,6 +314,7 @@ func (l *Log) watch() {
 	defer tick.Stop()
 	warned, short := false, 0
 	for {
+		l.settleMark()
 		acked := l.acked.Load()
 		ctx, cancel := context.WithTimeout(l.stopped, watchEvery)
 		info, err := l.Info(ctx)

@@ -14,7 +14,7 @@ type metrics struct {
 	recentIDs, recentWindow   prometheus.GaugeFunc
 	records, written          prometheus.Counter
 	batches                   prometheus.Counter
-	seconds                   prometheus.Histogram
+	seconds, commits          prometheus.Histogram
 }
 
 func newMetrics(l *Log) *metrics {
@@ -51,14 +51,19 @@ func newMetrics(l *Log) *metrics {
 		batches: counter("batches_total", "Messages sent to JetStream by this bus."),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "keytrail_log_window_seconds",
-			Help:    "Time from the begin of a window to its last acknowledgement.",
+			Help:    "Time from the begin of a window until its records are stored, and synced if the log does that.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
+		}),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "keytrail_log_sync_seconds",
+			Help:    "Time that a sync of the log took; a window waits for one.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
 	}
 }
 
 func (m *metrics) all() meter.Set {
-	return meter.Set{m.bytes, m.maxBytes, m.messages, m.nearlyFull, m.refusing, m.recentIDs, m.recentWindow, m.records, m.written, m.batches, m.seconds}
+	return meter.Set{m.bytes, m.maxBytes, m.messages, m.nearlyFull, m.refusing, m.recentIDs, m.recentWindow, m.records, m.written, m.batches, m.seconds, m.commits}
 }
 
 func (m *metrics) observe(info *Info) {

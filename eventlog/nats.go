@@ -37,6 +37,7 @@ type storage struct {
 	conn   *nats.Conn
 	server *server.Server // nil when external
 	lock   *os.File       // nil when external
+	disk   *disk          // nil when external
 }
 
 // connectTimeout bounds every step of opening the log.
@@ -76,6 +77,9 @@ func openStorage(cfg Config) (_ *storage, err error) {
 		return s, nil
 	}
 	if s.lock, err = lockDir(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if s.disk, err = openDisk(cfg); err != nil {
 		return nil, err
 	}
 	keys, err := nkeys.CreateUser()
@@ -147,6 +151,9 @@ func startServer(cfg Config, user string) (*server.Server, error) {
 		},
 		NoAuthUser: listener, // who connects without a name
 	}
+	if !cfg.Unsynced {
+		opts.SyncInterval = commitsOnly
+	}
 	if cfg.Listen != "" {
 		host, port, err := net.SplitHostPort(cfg.Listen)
 		if err != nil {
@@ -192,7 +199,8 @@ func (s *storage) addr() string {
 	return ""
 }
 
-func (s *storage) close() {
+// end ends the connection and the server.
+func (s *storage) end() {
 	if s.conn != nil {
 		s.conn.Close()
 	}
@@ -200,18 +208,33 @@ func (s *storage) close() {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()
 	}
+}
+
+// close ends everything. The next start takes the log as it finds it, unless the disk was closed before.
+func (s *storage) close() {
+	s.end()
+	if s.disk != nil {
+		s.disk.abandon()
+	}
 	if s.lock != nil {
 		s.lock.Close()
 	}
 }
 
 // openStream finds the stream or makes it, and reads its incarnation.
-func openStream(ctx context.Context, cfg Config, js jetstream.JetStream) (jetstream.Stream, Incarnation, error) {
+func openStream(ctx context.Context, cfg Config, js jetstream.JetStream, d *disk) (jetstream.Stream, Incarnation, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	stream, err := js.Stream(ctx, cfg.Stream)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
+		if d != nil {
+			if vacant, err := d.vacant(); err != nil {
+				return nil, 0, fmt.Errorf("data folder: %w", err)
+			} else if !vacant {
+				return nil, 0, fmt.Errorf("the data folder %s holds records, but what JetStream knows of their stream %s is damaged: restore %s from a backup, or choose another folder with --data", cfg.Dir, cfg.Stream, filepath.Join(d.stream, metaName))
+			}
+		}
 		return makeStream(ctx, cfg, js)
 	case err != nil:
 		return nil, 0, fmt.Errorf("stream %s: %w", cfg.Stream, err)

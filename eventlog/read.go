@@ -44,11 +44,12 @@ func (l *Log) positionAt(ctx context.Context, t time.Time) (Position, error) {
 		if err != nil {
 			return Position{}, err
 		}
+		visible := l.visible()
 		if len(chunk) > 0 {
-			return Position{Seq: chunk[0].Seq}, nil
+			return Position{Seq: min(visible, chunk[0].Seq-1) + 1}, nil
 		}
 		if info.Config.Replicas <= 1 || info.State.Msgs == 0 || info.State.LastTime.Before(t) {
-			return Position{Seq: info.State.LastSeq + 1}, nil
+			return Position{Seq: min(visible, info.State.LastSeq) + 1}, nil
 		}
 		// The replica that answered is behind.
 		if err := pause(ctx, replicaWait); err != nil {
@@ -59,9 +60,26 @@ func (l *Log) positionAt(ctx context.Context, t time.Time) (Position, error) {
 
 // Read returns the next batches from the message seq on, in order: as many as
 // are there, up to 512 messages or about 4 MiB. Its first message may have a
-// higher sequence than seq when those between are gone. The end of the log is
-// an empty answer.
+// higher sequence than seq when those between are gone. The end of the log, or of what is
+// synced, is an empty answer.
 func (l *Log) Read(ctx context.Context, seq uint64) ([]*Batch, error) {
+	chunk, err := l.read(ctx, seq)
+	return l.onlyVisible(chunk), err
+}
+
+// onlyVisible leaves out what is not synced.
+func (l *Log) onlyVisible(chunk []*Batch) []*Batch {
+	visible := l.visible()
+	for n := len(chunk); n > 0; n-- {
+		if chunk[n-1].Seq <= visible {
+			return chunk[:n]
+		}
+	}
+	return nil
+}
+
+// read is Read, of what is not synced as well.
+func (l *Log) read(ctx context.Context, seq uint64) ([]*Batch, error) {
 	chunk, err := l.get(ctx, directGet{Batch: chunkMessages, MaxBytes: chunkBytes, Seq: max(1, seq)})
 	if err != nil && ctx.Err() == nil {
 		err = l.unavailable(err)
@@ -76,7 +94,7 @@ func (l *Log) ReadSubject(ctx context.Context, seq uint64, filter string) ([]*Ba
 	if err != nil && ctx.Err() == nil {
 		err = l.unavailable(err)
 	}
-	return chunk, err
+	return l.onlyVisible(chunk), err
 }
 
 // directGet is a request of JetStream's direct get API: messages straight from the
@@ -154,10 +172,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// scan calls fn for each message from first to last that the log holds.
+// scan calls fn for each message from first to last that the log holds, synced or not.
 func (l *Log) scan(ctx context.Context, first, last uint64, fn func(*Batch)) error {
 	for first <= last {
-		chunk, err := l.Read(ctx, first)
+		chunk, err := l.read(ctx, first)
 		if err != nil {
 			return err
 		}
@@ -187,7 +205,7 @@ func (l *Log) scan(ctx context.Context, first, last uint64, fn func(*Batch)) err
 }
 
 // Follow calls fn for each message from seq on, in order and for ever: those
-// that are there, then each as it is stored. It returns when ctx ends or fn
+// that are there, then each as it is stored, and synced if the log does that. It returns when ctx ends or fn
 // fails. While NATS is away it waits.
 //
 // With an external server, other buses store too; Follow is how this one
@@ -224,6 +242,9 @@ func (l *Log) Follow(ctx context.Context, seq uint64, fn func(*Batch) error) err
 			return fmt.Errorf("following the log: %w", err)
 		}
 		b := newBatch(meta.Sequence.Stream, meta.Timestamp, msg.Data())
+		if err := l.awaitVisible(ctx, b.Seq); err != nil {
+			return err
+		}
 		if l.cfg.Dir == "" {
 			l.observe(b, time.Now())
 		}

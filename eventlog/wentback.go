@@ -12,12 +12,11 @@ import (
 // DATA_LOSS then, and what producers publish again goes in anew.
 var ErrWentBack = errors.New("the log has lost records that it had acknowledged")
 
-// Lost is closed when the log is found to have gone back; [Log.Fault] says how
-// far. Such a log takes nothing more: its sequences name other records than
-// before.
+// Lost is closed when the log has ended: it has gone back, or could not be synced. [Log.Fault] says
+// more. Such a log takes nothing more.
 func (l *Log) Lost() <-chan struct{} { return l.lost }
 
-// Fault is [ErrWentBack] with its details, or nil.
+// Fault is [ErrWentBack] or [ErrSync] with its details, or nil.
 func (l *Log) Fault() error {
 	if f := l.fault.Load(); f != nil {
 		return *f
@@ -29,13 +28,12 @@ func (l *Log) Fault() error {
 // acknowledged acked.
 func (l *Log) wentBack(acked, now uint64) {
 	err := fmt.Errorf("%w: it had acknowledged sequence %d and is at %d now: find out what happened to it, then start the bus again", ErrWentBack, acked, now)
-	if !l.fault.CompareAndSwap(nil, &err) {
+	if !l.end(err) {
 		return
 	}
-	l.cfg.Logger.Error("the log went back", "error", err)
 	l.helpers.Go(func() {
 		defer close(l.lost)
-		if err := l.renew(); err != nil {
+		if _, err := l.renew(l.stopped); err != nil {
 			l.cfg.Logger.Error("old cursors stay valid although the log went back", "error", err)
 		}
 	})
@@ -43,24 +41,26 @@ func (l *Log) wentBack(acked, now uint64) {
 
 // renew gives the log another incarnation, so that cursors from before it went back are refused
 // instead of naming other records.
-func (l *Log) renew() error {
-	ctx, cancel := context.WithTimeout(l.stopped, l.cfg.AckTimeout)
+func (l *Log) renew(ctx context.Context) (Incarnation, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.AckTimeout)
 	defer cancel()
 	info, err := l.stream.Info(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	inc, err := newIncarnation()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	cfg := info.Config
 	if cfg.Metadata == nil {
 		cfg.Metadata = make(map[string]string)
 	}
 	cfg.Metadata[metaIncarnation] = inc.String()
-	_, err = l.js.UpdateStream(ctx, cfg)
-	return err
+	if _, err = l.js.UpdateStream(ctx, cfg); err != nil {
+		return 0, err
+	}
+	return inc, l.keepMeta()
 }
 
 // wentBackLooks is how many looks in a row must find the log's end before what was
@@ -69,11 +69,11 @@ const wentBackLooks = 3
 
 // checkEnd counts the looks that found the log short.
 func (l *Log) checkEnd(acked uint64, info *Info, short int) int {
-	if info.Head.Seq > acked {
+	if info.last >= acked {
 		return 0
 	}
 	if short++; short >= wentBackLooks {
-		l.wentBack(acked, info.Head.Seq-1)
+		l.wentBack(acked, info.last)
 	}
 	return short
 }

@@ -86,8 +86,8 @@ func TestPublish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "STORED REJECTED:MISSING_FIELD:eventID REJECTED:MISSING_FIELD:eventName REJECTED:TOO_LARGE: REJECTED:OTHER_SOURCE:eventSource " +
-		"REJECTED:WRONG_TYPE:requestParameters STORED DUPLICATE CONFLICT:CONFLICT:eventID REJECTED:MISSING_FIELD:"
+	want := "SYNCED REJECTED:MISSING_FIELD:eventID REJECTED:MISSING_FIELD:eventName REJECTED:TOO_LARGE: REJECTED:OTHER_SOURCE:eventSource " +
+		"REJECTED:WRONG_TYPE:requestParameters SYNCED DUPLICATE CONFLICT:CONFLICT:eventID REJECTED:MISSING_FIELD:"
 	if got := summary(res.GetResults()); got != want && got != strings.Replace(want, "WRONG_TYPE:requestP", "INVALID_VALUE:requestP", 1) {
 		t.Errorf("results\n%s\nwant\n%s", got, want)
 	}
@@ -95,7 +95,7 @@ func TestPublish(t *testing.T) {
 		if strings.Contains(r.GetRejection().GetMessage(), "plaintext") {
 			t.Errorf("result %d repeats a value: %s", i, r.GetRejection().GetMessage())
 		}
-		if stored := r.GetStatus() == keytrailv1.PublishStatus_PUBLISH_STATUS_STORED; stored && (r.GetCursor() == "" || len(r.GetEventIds()) != 1) {
+		if stored := r.GetStatus() == keytrailv1.PublishStatus_PUBLISH_STATUS_SYNCED; stored && (r.GetCursor() == "" || len(r.GetEventIds()) != 1) {
 			t.Errorf("result %d: a stored record without cursor or event ID: %v", i, r)
 		}
 	}
@@ -122,7 +122,6 @@ func TestPublishRefused(t *testing.T) {
 		"too many items": {&keytrailv1.PublishRequest{Items: items(many...)}, codes.InvalidArgument, "items"},
 		"too large":      {&keytrailv1.PublishRequest{Items: items(wide)}, codes.ResourceExhausted, ""},
 		"replicated":     {&keytrailv1.PublishRequest{Items: items(decrypt("a")), Require: keytrailv1.Durability_DURABILITY_REPLICATED}, codes.FailedPrecondition, ""},
-		"synced":         {&keytrailv1.PublishRequest{Items: items(decrypt("a")), Require: keytrailv1.Durability_DURABILITY_SYNCED}, codes.FailedPrecondition, ""},
 		"unknown level":  {&keytrailv1.PublishRequest{Items: items(decrypt("a")), Require: 99}, codes.InvalidArgument, "require"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +203,7 @@ func TestPublishStream(t *testing.T) {
 			t.Fatalf("answer %d is to request %d with %d results", n, res.GetNumber(), len(res.GetResults()))
 		}
 		for i, r := range res.GetResults() {
-			if want := sent[10*n].GetItems()[i].GetRecord().GetEventId(); r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_STORED || r.GetEventIds()[0] != want {
+			if want := sent[10*n].GetItems()[i].GetRecord().GetEventId(); r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_SYNCED || r.GetEventIds()[0] != want {
 				t.Errorf("result %d of request %d: %v, want %s stored", i, n, r, want)
 			}
 		}
@@ -231,7 +230,7 @@ func TestPublishStreamFaults(t *testing.T) {
 	}{
 		"numbers fall":  {[]*keytrailv1.PublishStreamRequest{{Number: 2, Items: items(decrypt("a"))}, {Number: 2, Items: items(decrypt("b"))}}, 1, codes.InvalidArgument},
 		"no items":      {[]*keytrailv1.PublishStreamRequest{{Number: 1}}, 0, codes.InvalidArgument},
-		"not that good": {[]*keytrailv1.PublishStreamRequest{{Number: 1, Items: items(decrypt("a")), Require: keytrailv1.Durability_DURABILITY_SYNCED}}, 0, codes.FailedPrecondition},
+		"not that good": {[]*keytrailv1.PublishStreamRequest{{Number: 1, Items: items(decrypt("a")), Require: keytrailv1.Durability_DURABILITY_REPLICATED}}, 0, codes.FailedPrecondition},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stream, err := ingest.PublishStream(t.Context())

@@ -112,12 +112,13 @@ func (s *ingest) durable(require keytrailv1.Durability) error {
 	if _, known := keytrailv1.Durability_name[int32(require)]; !known {
 		return invalid("require", "durability %d is not known", require)
 	}
-	given := keytrailv1.Durability_DURABILITY_STORED
-	if s.log.Durability() == eventlog.Replicated {
-		given = keytrailv1.Durability_DURABILITY_REPLICATED
+	given := s.log.Durability()
+	enough := map[keytrailv1.Durability]bool{
+		keytrailv1.Durability_DURABILITY_REPLICATED: given.Replicated,
+		keytrailv1.Durability_DURABILITY_SYNCED:     given.Synced,
 	}
-	if require > given {
-		return &durabilityError{asked: name(require), given: name(given)}
+	if ok, asked := enough[require]; asked && !ok {
+		return &durabilityError{asked: name(require), given: given.String()}
 	}
 	return nil
 }
@@ -190,9 +191,13 @@ func (j *job) fill(out *keytrailv1.PublishResult, r eventlog.Result, call bool) 
 	log := j.ingest.log
 	switch r.Status {
 	case eventlog.StatusStored:
-		out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_STORED
-		if log.Durability() == eventlog.Replicated {
+		switch given := log.Durability(); {
+		case given.Synced:
+			out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_SYNCED
+		case given.Replicated:
 			out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_REPLICATED
+		default:
+			out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_STORED
 		}
 	case eventlog.StatusDuplicate:
 		out.Status = keytrailv1.PublishStatus_PUBLISH_STATUS_DUPLICATE

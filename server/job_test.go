@@ -75,9 +75,9 @@ func TestPublishCalls(t *testing.T) {
 		callItems(callBy("own", "Decrypt", caller)),
 	)
 	results := publish(mixed...)
-	want := "STORED REJECTED:MISSING_FIELD:call.caller STORED STORED REJECTED:INVALID_VALUE:call.keys[0].arn " +
+	want := "SYNCED REJECTED:MISSING_FIELD:call.caller SYNCED SYNCED REJECTED:INVALID_VALUE:call.keys[0].arn " +
 		"REJECTED:INVALID_VALUE:call.keys[0].owner_account_id REJECTED:WRONG_TYPE:call.request_parameters " +
-		"REJECTED:MISSING_FIELD:call.keys[0] REJECTED:MISSING_FIELD: STORED"
+		"REJECTED:MISSING_FIELD:call.keys[0] REJECTED:MISSING_FIELD: SYNCED"
 	if got := summary(results); got != want {
 		t.Fatalf("results\n%s\nwant\n%s", got, want)
 	}
@@ -126,7 +126,7 @@ func TestPublishCalls(t *testing.T) {
 	// Again: nothing new. Another call under the ID: refused. Equal calls with
 	// IDs of their own: two.
 	again := publish(callItems(callBy("across", "Decrypt", ownerA), callBy("across", "Encrypt", ownerA), callBy("x", "Decrypt", ownerA), callBy("y", "Decrypt", ownerA))...)
-	if got, want := summary(again), "DUPLICATE CONFLICT:CONFLICT:call.call_id STORED STORED"; got != want {
+	if got, want := summary(again), "DUPLICATE CONFLICT:CONFLICT:call.call_id SYNCED SYNCED"; got != want {
 		t.Errorf("again: %s, want %s", got, want)
 	}
 	if !slices.Equal(again[0].GetEventIds(), results[0].GetEventIds()) || again[0].GetCursor() != results[0].GetCursor() {
@@ -159,8 +159,8 @@ func TestPublishCallInPart(t *testing.T) {
 				want  string
 				ids   []string
 			}{
-				{items(records[part]), "STORED", ids[part : part+1]},
-				{callItems(c), "STORED", ids},
+				{items(records[part]), "SYNCED", ids[part : part+1]},
+				{callItems(c), "SYNCED", ids},
 				{callItems(c), "DUPLICATE", ids},
 				{items(records...), "DUPLICATE DUPLICATE", ids[:1]},
 			} {
@@ -201,7 +201,7 @@ func TestPublishCallsStream(t *testing.T) {
 		if res.GetResults() == nil {
 			continue // credit
 		}
-		if got, want := summary(res.GetResults().GetResults()), "STORED STORED REJECTED:MISSING_FIELD:call.operation"; got != want {
+		if got, want := summary(res.GetResults().GetResults()), "SYNCED SYNCED REJECTED:MISSING_FIELD:call.operation"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 		break

@@ -58,6 +58,8 @@ func toStatus(log *eventlog.Log, err error) error {
 	// Before contexts, for it may be about one of the bus' own.
 	case errors.Is(err, eventlog.ErrUnavailable), errors.Is(err, eventlog.ErrClosed), errors.Is(err, fanout.ErrClosed), errors.Is(err, errDraining):
 		return withDetails(codes.Unavailable, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryUnavailable)})
+	case errors.Is(err, eventlog.ErrSync): // its details name files
+		return withDetails(codes.Unavailable, eventlog.ErrSync.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryUnavailable)})
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
 	case errors.As(err, &bad):

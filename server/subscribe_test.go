@@ -31,7 +31,7 @@ func publish(t *testing.T, conn *grpc.ClientConn, records ...*keytrailv1.Record)
 		t.Fatal(err)
 	}
 	for _, r := range res.GetResults() {
-		if r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_STORED {
+		if r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_SYNCED {
 			t.Fatalf("publishing: %v", r)
 		}
 	}
@@ -164,7 +164,7 @@ func TestLogService(t *testing.T) {
 	conn := b.Dial()
 	log := keytrailv1.NewLogServiceClient(conn)
 	empty, err := log.DescribeLog(t.Context(), &keytrailv1.DescribeLogRequest{})
-	if err != nil || empty.GetMessages() != 0 || empty.EarliestTime != nil || empty.GetDurability() != "STORED" {
+	if err != nil || empty.GetMessages() != 0 || empty.EarliestTime != nil || empty.GetDurability() != "SYNCED" {
 		t.Errorf("an empty log: %v, %v", empty, err)
 	}
 	cursor := publish(t, conn, decrypt("a"))[0].GetCursor()

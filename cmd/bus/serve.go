@@ -31,6 +31,10 @@ type serveFlags struct {
 	NATSStream   string `name:"nats-stream" help:"Name of the log's stream (default ${default})." default:"KEYTRAIL" placeholder:"NAME"`
 	NATSReplicas int    `name:"nats-replicas" help:"Copies of each record, when the stream is made at --nats-url. 3 or more: records are REPLICATED when acknowledged (default ${default})." default:"1" placeholder:"N"`
 
+	NATSSynced bool `name:"nats-synced" help:"The servers at --nats-url sync each message before they acknowledge it (sync_interval: always): records are SYNCED when acknowledged."`
+
+	LogUnsynced bool `name:"log-unsynced" help:"Acknowledge records before they are synced to the disk of --data: STORED instead of SYNCED."`
+
 	LogMaxAge    days    `name:"log-max-age" help:"How long records are kept. Default: 90d for a new log, and what it was for one that exists." placeholder:"AGE"`
 	LogMaxBytes  size    `name:"log-max-bytes" help:"Size at which the log refuses records. Default: --log-disk-share of the disk." placeholder:"SIZE"`
 	LogDiskShare float64 `name:"log-disk-share" help:"Part of the disk, free space and the log's own, that the log may fill (default ${default})." default:"0.75" placeholder:"PART"`
@@ -84,6 +88,8 @@ func (f *serveFlags) config(logs io.Writer) (server.Config, error) {
 			DiskShare:   f.LogDiskShare,
 			DiskReserve: int64(f.LogDiskReserve),
 			Replicas:    f.NATSReplicas,
+			Unsynced:    f.LogUnsynced,
+			ServerSyncs: f.NATSSynced,
 		},
 		Profiling:  f.Pprof,
 		AllSources: f.AllSources,

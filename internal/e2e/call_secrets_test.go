@@ -357,10 +357,10 @@ func TestCallSecrets(t *testing.T) {
 			}
 		}
 	}
-	publish(keytrailv1.PublishStatus_PUBLISH_STATUS_STORED, func(int) string { return "" }, past...)
+	publish(keytrailv1.PublishStatus_PUBLISH_STATUS_SYNCED, func(int) string { return "" }, past...)
 	for i, x := range pending {
 		r, err := x.Result(ctx)
-		if err != nil || r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_STORED {
+		if err != nil || r.GetStatus() != keytrailv1.PublishStatus_PUBLISH_STATUS_SYNCED {
 			t.Errorf("%s: %v, %v", came["sdk"][i], r, err)
 			continue
 		}
@@ -440,7 +440,7 @@ func TestCallSecrets(t *testing.T) {
 		}
 		return nil
 	})
-	if !errors.Is(err, context.Canceled) || results[keytrailv1.PublishStatus_PUBLISH_STATUS_STORED] != len(came["spool"]) ||
+	if !errors.Is(err, context.Canceled) || results[keytrailv1.PublishStatus_PUBLISH_STATUS_SYNCED] != len(came["spool"]) ||
 		results[keytrailv1.PublishStatus_PUBLISH_STATUS_REJECTED] != len(badCalls) {
 		t.Errorf("out of the spool: %v, %v; want %d stored and %d rejected", results, err, len(came["spool"]), len(badCalls))
 	}

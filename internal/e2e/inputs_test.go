@@ -188,7 +188,7 @@ func TestTrim(t *testing.T) {
 		t.Errorf("with a gap allowed came %d records, and %q", n, r.err)
 	}
 	r = must(t, 0, "bus", "log", "info", b.to)
-	for _, want := range []string{"STORED", "batches", "kept for     90 days"} {
+	for _, want := range []string{"SYNCED", "batches", "kept for     90 days"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("log info prints\n%swithout %q", r.out, want)
 		}

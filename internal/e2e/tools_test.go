@@ -24,7 +24,7 @@ func TestGrpcurl(t *testing.T) {
 		{[]string{b.grpc, "list"}, []string{"grpc.health.v1.Health", "keytrail.v1.IngestService", "keytrail.v1.LogService", "keytrail.v1.SubscribeService"}},
 		{[]string{"-d", `{"items":[{"record":{"eventId":"1","eventName":"Decrypt"}}]}`, b.grpc, "keytrail.v1.IngestService/Publish"},
 			[]string{"PUBLISH_STATUS_REJECTED", "eventSource", "is required"}},
-		{[]string{b.grpc, "keytrail.v1.LogService/DescribeLog"}, []string{`"durability": "STORED"`}},
+		{[]string{b.grpc, "keytrail.v1.LogService/DescribeLog"}, []string{`"durability": "SYNCED"`}},
 	} {
 		out, err := exec.Command(grpcurl, append([]string{"-plaintext"}, tt.args...)...).CombinedOutput()
 		if err != nil {

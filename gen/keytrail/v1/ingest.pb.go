@@ -23,7 +23,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Durability is what an acknowledgement promises.
+// Durability is what an acknowledgement promises. A log may promise both
+// REPLICATED and SYNCED, or one of them, or neither.
 type Durability int32
 
 const (
@@ -90,7 +91,8 @@ const (
 	PublishStatus_PUBLISH_STATUS_STORED PublishStatus = 1
 	// In the log; survives the loss of a machine.
 	PublishStatus_PUBLISH_STATUS_REPLICATED PublishStatus = 2
-	// In the log; survives power loss.
+	// In the log; survives power loss. A log that promises REPLICATED as well
+	// answers this.
 	PublishStatus_PUBLISH_STATUS_SYNCED PublishStatus = 3
 	// The same record, by event ID and content, is in the log already; of a
 	// call, all its records are. Nothing to do. The bus remembers IDs for 10 minutes, or as many as 512 MiB hold.
@@ -330,8 +332,8 @@ type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 1,000 items.
 	Items []*PublishItem `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
-	// The least that the acknowledgements must promise. Unspecified: whatever
-	// the log gives; each result says which.
+	// What the acknowledgements must promise, else FAILED_PRECONDITION.
+	// Unspecified: whatever the log gives; each result says which.
 	Require       Durability `protobuf:"varint,2,opt,name=require,proto3,enum=keytrail.v1.Durability" json:"require,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -78,7 +78,7 @@ type DescribeLogResponse struct {
 	// Copies of each message.
 	Replicas uint32 `protobuf:"varint,7,opt,name=replicas,proto3" json:"replicas,omitempty"`
 	// What an acknowledgement promises, as in ingest.proto: "STORED",
-	// "REPLICATED" or "SYNCED".
+	// "REPLICATED", "SYNCED" or "REPLICATED and SYNCED".
 	Durability string `protobuf:"bytes,8,opt,name=durability,proto3" json:"durability,omitempty"`
 	// The cursor before the first message that is held, and its stored time.
 	EarliestCursor string                 `protobuf:"bytes,9,opt,name=earliest_cursor,json=earliestCursor,proto3" json:"earliest_cursor,omitempty"`
