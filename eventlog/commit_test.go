@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -287,5 +288,34 @@ func TestServerSyncs(t *testing.T) {
 	}
 	if got := (Durability{Replicated: true, Synced: true}).String(); got != "REPLICATED and SYNCED" {
 		t.Errorf("both: %s", got)
+	}
+}
+
+// TestRollDuringCommit: what was written to a block after its sync, and before there is a newer one, is synced by the next commit.
+func TestRollDuringCommit(t *testing.T) {
+	g := newGate()
+	var l *Log
+	var armed atomic.Bool
+	l = testLog(t, Config{MaxBytes: 100_000, syncHook: func(what syncedThing, name string, sync func() error) error { // blocks of 32 kB
+		err := g.hook(what, name, sync)
+		if what == syncedBlock && armed.CompareAndSwap(true, false) {
+			for range 3 {
+				if _, err := l.js.Publish(t.Context(), "kms.1.r.-.Decrypt", make([]byte, 15_000)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return err
+	}})
+	submit(t, l, entry(t, "a", "Decrypt", keyARN(1)))
+	armed.Store(true)
+	submit(t, l, entry(t, "b", "Decrypt", keyARN(1)))
+	if _, err := os.Stat(l.disk.block(2)); err != nil {
+		t.Fatal(err)
+	}
+	g.since()
+	submit(t, l, entry(t, "c", "Decrypt", keyARN(1)))
+	if got := g.since()[syncedBlock]; fmt.Sprint(got) != "[1.blk 2.blk]" {
+		t.Errorf("the commit after a roll synced %v, want both blocks", got)
 	}
 }

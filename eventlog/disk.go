@@ -185,26 +185,42 @@ func (d *disk) syncBlocks() error {
 	if d.newest == 0 || d.mayHaveExpired(began) {
 		return d.syncFrom(d.newest, began)
 	}
-	inode, err := d.syncBlock(d.newest)
-	if errors.Is(err, fs.ErrNotExist) { // removed, with all that was in it
-		return d.syncFrom(d.newest, began)
-	}
-	renamed := err == nil && inode != d.inode
-	newest := d.newest
-	for err == nil {
-		next, nextErr := d.syncBlock(newest + 1)
-		if errors.Is(nextErr, fs.ErrNotExist) {
+	// All are looked for before any is synced: only then is a block that has a newer one complete.
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	for {
+		f, err := os.Open(d.block(d.newest + uint32(len(files))))
+		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		renamed, newest, inode, err = true, newest+1, next, nextErr
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
 	}
-	if err == nil && renamed {
-		err = d.syncFolder(d.blocks)
+	if len(files) == 0 { // removed, with all that was in it
+		return d.syncFrom(d.newest, began)
 	}
-	if err != nil {
-		return err
+	renamed := len(files) > 1
+	inode := d.inode
+	for n, f := range files {
+		id, err := d.syncBlock(f)
+		if err != nil {
+			return err
+		}
+		renamed = renamed || n == 0 && id != d.inode
+		inode = id
 	}
-	d.newest, d.inode, d.looked = newest, inode, began
+	if renamed {
+		if err := d.syncFolder(d.blocks); err != nil {
+			return err
+		}
+	}
+	d.newest, d.inode, d.looked = d.newest+uint32(len(files)-1), inode, began
 	return nil
 }
 
@@ -214,18 +230,23 @@ func (d *disk) mayHaveExpired(now time.Time) bool {
 	return d.maxAge > 0 && max(now.Sub(d.looked), now.Round(0).Sub(d.looked.Round(0))) >= d.maxAge/2
 }
 
-// syncFrom syncs all blocks from first on, and their folder.
+// syncFrom syncs all blocks from first on, as far as they are there when it begins, and their folder.
 func (d *disk) syncFrom(first uint32, began time.Time) error {
 	newest, inode := uint32(0), uint64(0)
 	err := d.eachBlock(func(index uint32) error {
 		if index < first {
 			return nil
 		}
-		id, err := d.syncBlock(index)
+		f, err := os.Open(d.block(index))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // it has just expired
 		}
-		newest, inode = index, id
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		newest = index
+		inode, err = d.syncBlock(f)
 		return err
 	})
 	if err != nil {
@@ -283,12 +304,7 @@ func (d *disk) eachBlock(fn func(index uint32) error) error {
 }
 
 // syncBlock returns which file the block is.
-func (d *disk) syncBlock(index uint32) (inode uint64, err error) {
-	f, err := os.Open(d.block(index))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
+func (d *disk) syncBlock(f *os.File) (inode uint64, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err

@@ -20,7 +20,12 @@ import (
 	keytrailv1 "github.com/keytrail/keytrail/gen/keytrail/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(childVariable); config != "" {
+		os.Exit(runChild(config))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testLog opens a log in dir, or at cfg.URL.
 func testLog(t testing.TB, cfg Config) *Log {

@@ -47,6 +47,7 @@ var layers = []rule{
 	{7, "bustest", []string{"eventlog", "server"}},
 	{7, "internal/e2e", nil},
 	{7, "internal/needs", []string{}},
+	{7, "internal/powerloss", []string{}},
 	{7, "internal/archtest", []string{}},
 }
 
@@ -58,6 +59,7 @@ var owned = map[string]struct {
 	"cel.dev/cel-go":                    {[]string{"filter"}, "only filters know CEL"},
 	"github.com/nats-io/nats.go":        {[]string{"eventlog"}, "the log alone knows NATS"},
 	"github.com/nats-io/nats-server/v2": {[]string{"eventlog"}, "the log alone knows NATS"},
+	"github.com/hanwen/go-fuse/v2":      {[]string{"internal/powerloss"}, "it is for tests"},
 	"github.com/alecthomas/kong":        {[]string{"cmd/bus", "cmd/subscriber", "loadtest"}, "only programs have command lines"},
 	"log":                               {nil, "logs are structured: log/slog"},
 	"net/http/pprof":                    {[]string{"server"}, "it registers itself with the default mux"},

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/keytrail/keytrail/client"
+	"github.com/keytrail/keytrail/internal/needs"
+	"github.com/keytrail/keytrail/internal/powerloss"
 	"github.com/keytrail/keytrail/internal/sample"
 	"github.com/keytrail/keytrail/record"
 )
@@ -42,21 +44,63 @@ func publishSample(t *testing.T, b *bus, n int, seed uint64) {
 const crashRounds = 20
 
 // TestCrash kills the bus again and again while a producer publishes and a
-// subscriber follows. Every record that was acknowledged is there, none twice, and
-// the subscriber, which resumes each time, got each once and in log order.
+// subscriber follows.
 func TestCrash(t *testing.T) {
-	rounds := crashRounds
-	if s := os.Getenv("KEYTRAIL_CRASH_ROUNDS"); s != "" {
-		var err error
-		if rounds, err = strconv.Atoi(s); err != nil {
+	b := startBus(t, "--data", t.TempDir())
+	crashes(t, roundsOf(t, "KEYTRAIL_CRASH_ROUNDS", crashRounds), b, func(*rand.Rand) {
+		b.kill()
+		b.restart(t)
+	})
+}
+
+// powerRounds is how often TestPowerLoss cuts the power; KEYTRAIL_POWER_ROUNDS
+// changes it.
+const powerRounds = 4
+
+// TestPowerLoss is TestCrash on a disk that loses what was not synced.
+func TestPowerLoss(t *testing.T) {
+	needs.FUSE(t)
+	dir := t.TempDir()
+	disk := powerloss.New()
+	unmount := disk.Mount(t, dir)
+	b := startBus(t, "--data", dir)
+	crashes(t, roundsOf(t, "KEYTRAIL_POWER_ROUNDS", powerRounds), b, func(random *rand.Rand) {
+		disk.CutAfter(random.IntN(50))
+		select {
+		case <-disk.Lost():
+		case <-time.After(waitFor):
+			t.Fatalf("the bus writes nothing\n%s", b.err)
+		}
+		b.kill()
+		unmount()
+		disk = disk.Left(powerloss.Kept(random.IntN(4)), random)
+		unmount = disk.Mount(t, dir)
+		b.restart(t)
+	})
+	b.kill() // before its folder goes
+}
+
+// roundsOf is how often to do something: usual, or what a variable says.
+func roundsOf(t *testing.T, variable string, usual int) int {
+	t.Helper()
+	if s := os.Getenv(variable); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
 			t.Fatal(err)
 		}
+		return n
 	}
+	return usual
+}
+
+// crashes lets something happen to the bus again and again while a producer publishes and a
+// subscriber follows. Every record that was acknowledged is there, none twice, and
+// the subscriber, which resumes each time, got each once and in log order.
+func crashes(t *testing.T, rounds int, b *bus, crash func(*rand.Rand)) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
 
-	b := startBus(t, "--data", t.TempDir())
 	tail := start(t, "subscriber", "tail", b.to, "--from=earliest", "-o", "json")
 	c, err := client.New(b.grpc)
 	if err != nil {
@@ -113,8 +157,7 @@ func TestCrash(t *testing.T) {
 				t.Fatalf("the producer stands still at %d records\n%s", count(), b.err)
 			}
 		}
-		b.kill()
-		b.restart(t)
+		crash(random)
 	}
 	stop()
 	producer.Wait()
@@ -139,5 +182,5 @@ func TestCrash(t *testing.T) {
 			t.Fatalf("the subscriber's record %d is not the log's", i)
 		}
 	}
-	t.Logf("%d kills, %d records acknowledged, %d stored and followed", rounds, len(acked), len(stored))
+	t.Logf("%d crashes, %d records acknowledged, %d stored and followed", rounds, len(acked), len(stored))
 }

@@ -1,5 +1,5 @@
 // Package needs finds what a test needs from outside the project: programs,
-// and real records. Where something is absent the test is skipped by its name,
+// real records, and file systems of its own. Where something is absent the test is skipped by its name,
 // unless the environment requires it: then the test fails, so that a skip is
 // never taken for a pass.
 //
@@ -39,6 +39,17 @@ func RealData(tb testing.TB, name string) string {
 		absent(tb, os.Getenv(variable) == "all", "real records at ../shared/data/%s, beside the repository", name)
 	}
 	return path
+}
+
+// FUSE skips a test where file systems can't be mounted, also where programs are required: a machine has /dev/fuse
+// or not, whatever is installed. CI says so at its start.
+func FUSE(tb testing.TB) {
+	tb.Helper()
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		tb.Skipf("needs /dev/fuse: %v", err)
+	}
+	f.Close()
 }
 
 func absent(tb testing.TB, required bool, format, name string) {
