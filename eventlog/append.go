@@ -159,12 +159,15 @@ func (l *Log) appendLoop() {
 				break gather
 			}
 		}
+		l.pace.begin(w)
 		if !w.publish() {
+			l.pace.end(w, false)
 			<-l.windows
 			continue
 		}
 		l.appender.Go(func() {
 			w.complete()
+			l.pace.end(w, true)
 			<-l.windows
 		})
 	}

@@ -319,3 +319,28 @@ func TestRollDuringCommit(t *testing.T) {
 		t.Errorf("the commit after a roll synced %v, want both blocks", got)
 	}
 }
+
+// TestDelay: a log whose disk is slow says so while it is, and afterwards no longer.
+func TestDelay(t *testing.T) {
+	g := newGate()
+	l := testLog(t, Config{syncHook: g.hook})
+	const long = 300 * time.Millisecond
+	for i := 0; l.Delay() >= long; i++ { // on a slow machine
+		submit(t, l, entry(t, fmt.Sprint("before", i), "Decrypt", keyARN(1)))
+	}
+	open := g.close()
+	defer open()
+	ticket, err := l.Submit(t.Context(), []Entry{entry(t, "a", "Decrypt", keyARN(1))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := time.Tick(10 * time.Millisecond)
+	for l.Delay() < 10*long { // while the record is on its way
+		<-tick
+	}
+	open()
+	<-ticket.Done()
+	for i := 0; l.Delay() >= long; i++ {
+		submit(t, l, entry(t, fmt.Sprint("after", i), "Decrypt", keyARN(1)))
+	}
+}

@@ -38,6 +38,7 @@ type Log struct {
 	stream  jetstream.Stream
 	inc     Incarnation
 	recent  *recent
+	pace    pace
 	metrics *metrics
 
 	// disk is nil when the log is not in a folder of this bus.

@@ -12,6 +12,7 @@ type metrics struct {
 	nearlyFull                prometheus.Gauge
 	refusing                  prometheus.GaugeFunc
 	recentIDs, recentWindow   prometheus.GaugeFunc
+	delay                     prometheus.GaugeFunc
 	records, written          prometheus.Counter
 	batches                   prometheus.Counter
 	seconds, commits          prometheus.Histogram
@@ -42,9 +43,12 @@ func newMetrics(l *Log) *metrics {
 			n, _ := l.recent.size(time.Now())
 			return float64(n)
 		}),
-		recentWindow: gaugeFunc("recent_window_seconds", "Age of the oldest event ID that the log remembers.", func() float64 {
+		recentWindow: gaugeFunc("recent_window_seconds", "For how long back the log remembers every event ID: what is published again within it is not stored again.", func() float64 {
 			_, w := l.recent.size(time.Now())
 			return w.Seconds()
+		}),
+		delay: gaugeFunc("delay_seconds", "How long a record takes into the log at present; producers get less credit while it is long.", func() float64 {
+			return l.Delay().Seconds()
 		}),
 		records: counter("records_total", "Records sent to JetStream by this bus."),
 		written: counter("record_bytes_total", "Encoded bytes of the records sent to JetStream by this bus."),
@@ -63,7 +67,7 @@ func newMetrics(l *Log) *metrics {
 }
 
 func (m *metrics) all() meter.Set {
-	return meter.Set{m.bytes, m.maxBytes, m.messages, m.nearlyFull, m.refusing, m.recentIDs, m.recentWindow, m.records, m.written, m.batches, m.seconds, m.commits}
+	return meter.Set{m.bytes, m.maxBytes, m.messages, m.nearlyFull, m.refusing, m.recentIDs, m.recentWindow, m.delay, m.records, m.written, m.batches, m.seconds, m.commits}
 }
 
 func (m *metrics) observe(info *Info) {

@@ -25,7 +25,8 @@ type recent struct {
 
 	mu       sync.Mutex
 	stored   map[eventKey]storedAt
-	order    fifo // the IDs of stored, oldest first
+	order    fifo      // the IDs of stored, oldest first
+	dropped  time.Time // when the newest ID that went for want of room was stored
 	reserved map[eventKey]*reservation
 }
 
@@ -175,19 +176,28 @@ func (r *recent) rememberLocked(k eventKey, at storedAt, now time.Time) {
 		r.order.push(k, now)
 	}
 	r.stored[k] = at
-	for r.order.len() > 0 && (r.order.len() > r.maxIDs || now.Sub(r.order.oldest()) > r.maxAge) {
+	for r.order.len() > 0 {
+		old := r.order.oldest()
+		switch {
+		case now.Sub(old) > r.maxAge:
+		case r.order.len() > r.maxIDs:
+			r.dropped = old
+		default:
+			return
+		}
 		delete(r.stored, r.order.pop())
 	}
 }
 
-// size returns how many IDs are remembered, and for how long back at the least.
+// size returns how many IDs are remembered, and for how long back it is all of them.
 func (r *recent) size(now time.Time) (ids int, window time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.order.len() == 0 {
-		return 0, 0
+	window = r.maxAge
+	if !r.dropped.IsZero() {
+		window = min(window, now.Sub(r.dropped))
 	}
-	return r.order.len(), now.Sub(r.order.oldest())
+	return r.order.len(), window
 }
 
 // fifo is a queue of IDs in chunks, so that it neither moves nor keeps what

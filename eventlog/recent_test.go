@@ -107,6 +107,34 @@ func TestRecentModel(t *testing.T) {
 	})
 }
 
+// TestRecentWindow: the window within which every ID is known is the whole time, or shorter while there is no room for that.
+func TestRecentWindow(t *testing.T) {
+	const maxIDs = 100
+	r := newRecent(10*time.Minute, maxIDs*recentBytesPerID)
+	now := time.Unix(1_700_000_000, 0)
+	if _, w := r.size(now); w != 10*time.Minute {
+		t.Errorf("of a log without records: %v", w)
+	}
+	store := func(n int, every time.Duration) {
+		for i := range n {
+			r.observe(keyOf(fmt.Sprint(now, i)), nil, Position{Seq: 1}, now)
+			now = now.Add(every)
+		}
+	}
+	store(50, 10*time.Second)
+	if _, w := r.size(now); w != 10*time.Minute {
+		t.Errorf("with room for all: %v", w)
+	}
+	store(300, time.Second)
+	if n, w := r.size(now); n != maxIDs || w < 99*time.Second || w > 101*time.Second {
+		t.Errorf("with room for %d, one a second: %d IDs and %v", maxIDs, n, w)
+	}
+	store(61, 20*time.Second)
+	if _, w := r.size(now); w != 10*time.Minute {
+		t.Errorf("with room for all again: %v", w)
+	}
+}
+
 // TestRecentMemory holds recentBytesPerID, by which the bound in bytes becomes
 // one in IDs.
 func TestRecentMemory(t *testing.T) {

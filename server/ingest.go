@@ -15,12 +15,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Credit of a stream: enough to keep the log busy, and for any one request.
-const (
-	creditRecords = 10_000
-	creditBytes   = 4 * MaxRequestBytes
-)
-
 // queuedJobs is how many requests of a stream wait for their results before
 // the next is received.
 const queuedJobs = 64
@@ -70,11 +64,11 @@ func (s *ingest) PublishStream(stream grpc.BidiStreamingServer[keytrailv1.Publis
 }
 
 func (s *ingest) publishStream(stream grpc.BidiStreamingServer[keytrailv1.PublishStreamRequest, keytrailv1.PublishStreamResponse]) error {
-	if err := stream.Send(creditOf(creditRecords, creditBytes)); err != nil {
-		return err
-	}
 	jobs := make(chan *job, queuedJobs)
 	r := &receiver{ingest: s, stream: stream, jobs: jobs}
+	if err := s.grant(stream, r); err != nil {
+		return err
+	}
 	s.receivers.Go(r.run)
 	for {
 		select {
@@ -125,7 +119,7 @@ func (s *ingest) answerTaken(stream grpc.BidiStreamingServer[keytrailv1.PublishS
 	}
 }
 
-// answer sends the results of j, then the credit that it used.
+// answer sends the results of j, then new credit.
 func (s *ingest) answer(stream grpc.BidiStreamingServer[keytrailv1.PublishStreamRequest, keytrailv1.PublishStreamResponse], r *receiver, j *job) error {
 	results, err := j.wait(stream.Context())
 	if err != nil {
@@ -137,15 +131,16 @@ func (s *ingest) answer(stream grpc.BidiStreamingServer[keytrailv1.PublishStream
 	if err != nil {
 		return err
 	}
-	r.records.Add(-int64(len(j.results)))
-	r.bytes.Add(-j.bytes)
-	return stream.Send(creditOf(len(j.results), j.bytes))
+	r.account.answer(int64(len(j.results)), j.bytes)
+	return s.grant(stream, r)
 }
 
-func creditOf(records int, bytes int64) *keytrailv1.PublishStreamResponse {
-	return &keytrailv1.PublishStreamResponse{Event: &keytrailv1.PublishStreamResponse_Credit{
-		Credit: &keytrailv1.Credit{Records: uint64(records), Bytes: uint64(bytes)},
-	}}
+// grant sends what credit there is to give.
+func (s *ingest) grant(stream grpc.BidiStreamingServer[keytrailv1.PublishStreamRequest, keytrailv1.PublishStreamResponse], r *receiver) error {
+	if msg := creditOf(r.account.grant(s.log.Delay())); msg != nil {
+		return stream.Send(msg)
+	}
+	return nil
 }
 
 // receiver is the receiving side of a stream.
@@ -156,9 +151,9 @@ type receiver struct {
 	err    error
 
 	// taking is held from the look at closed until the job is in jobs.
-	taking         sync.Mutex
-	closed         atomic.Bool  // take nothing more
-	records, bytes atomic.Int64 // unanswered
+	taking  sync.Mutex
+	closed  atomic.Bool // take nothing more
+	account account
 }
 
 func (r *receiver) run() {
@@ -180,7 +175,7 @@ func (r *receiver) run() {
 		}
 		last = req.GetNumber()
 		bytes := int64(proto.Size(req))
-		if r.records.Add(int64(len(req.GetItems()))) > creditRecords || r.bytes.Add(bytes) > creditBytes {
+		if !r.account.receive(int64(len(req.GetItems())), bytes) {
 			r.err = errOverCredit
 			return
 		}

@@ -706,6 +706,8 @@ type isPublishStreamResponse_Event interface {
 
 type PublishStreamResponse_Credit struct {
 	// The first message of a stream is credit; more comes as results go out.
+	// While the log is slow less comes than was used, but always enough that
+	// a producer without unanswered requests can send the largest.
 	Credit *Credit `protobuf:"bytes,1,opt,name=credit,proto3,oneof"`
 }
 
