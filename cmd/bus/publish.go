@@ -29,6 +29,7 @@ type publishCmd struct {
 	Rejects     string        `help:"Keep what was refused in this file, one JSON object a line with reason, file and record." placeholder:"FILE" type:"path"`
 	Calls       bool          `help:"The files hold calls, of which the bus makes the records: JSON lines, one call a line."`
 	NewEventIDs bool          `name:"new-event-ids" help:"Give each record a fresh event ID, to replay samples."`
+	Require     string        `help:"What an acknowledgement must promise, at least: stored, replicated or synced. Without it: whatever the log gives." placeholder:"LEVEL"`
 	RetryFor    time.Duration `name:"retry-for" help:"How long to try while the bus is away or its log is full (default ${default})." default:"1m" placeholder:"DURATION"`
 }
 
@@ -62,6 +63,10 @@ func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
 	if c.Calls && c.NewEventIDs {
 		return errors.New("--new-event-ids is for records: with --calls, leave callId out of the calls instead")
 	}
+	require, err := durability(c.Require)
+	if err != nil {
+		return err
+	}
 	files, skipped, err := expand(c.Paths)
 	if err != nil {
 		return err
@@ -81,6 +86,7 @@ func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
 	pub, err := conn.NewPublisher(client.PublisherConfig{
 		BatchRecords: 1000,
 		RetryFor:     c.RetryFor,
+		Require:      require,
 		OnState: func(s client.State, err error) {
 			if err != nil {
 				run.note(fmt.Sprintf("the bus is away or refuses (%s); trying again for %v", plain(err), c.RetryFor))
@@ -107,6 +113,18 @@ func (c *publishCmd) Run(ctx context.Context, p *program) (err error) {
 		fmt.Fprintf(p.stderr, "skipped %d entries that are no files named like CloudTrail logs\n", skipped)
 	}
 	return run.finish(ctx, c.Rejects)
+}
+
+// durability reads a level of --require.
+func durability(level string) (keytrailv1.Durability, error) {
+	if level == "" {
+		return keytrailv1.Durability_DURABILITY_UNSPECIFIED, nil
+	}
+	d, ok := keytrailv1.Durability_value["DURABILITY_"+strings.ToUpper(level)]
+	if !ok || d == 0 {
+		return 0, fmt.Errorf("--require %s: write stored, replicated or synced", show.Text(level))
+	}
+	return keytrailv1.Durability(d), nil
 }
 
 // openRejects opens an empty file of rejects, which must not be one of those to

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +78,32 @@ func TestPowerLoss(t *testing.T) {
 		unmount = disk.Mount(t, dir)
 		b.restart(t)
 	})
+	b.kill() // before its folder goes
+}
+
+// TestFailedSync: a bus whose disk does not sync ends, and says so; the next one reads the log anew.
+func TestFailedSync(t *testing.T) {
+	needs.FUSE(t)
+	dir := t.TempDir()
+	disk := powerloss.New()
+	disk.Mount(t, dir)
+	b := startBus(t, "--data", dir)
+	publishSample(t, b, 10, 1)
+	disk.BreakSyncs(true)
+	if r := must(t, 2, "bus", "publish", b.to, "--retry-for=1s", filepath.Join("..", "..", "examples", "kms-calls.jsonl"), "--calls"); !strings.Contains(r.out, "published=0") {
+		t.Errorf("with a broken disk publish says %q", r.out)
+	}
+	if status := b.wait(); status != 1 || !strings.Contains(b.err.String(), "bus: the log could not be synced to its disk") {
+		t.Errorf("the bus ended with %d and\n%s", status, b.err)
+	}
+	disk.BreakSyncs(false)
+	b.restart(t)
+	if !strings.Contains(b.err.String(), "a sync of the log had failed") {
+		t.Errorf("the next bus says\n%s", b.err)
+	}
+	if got := len(byID(t, tailAll(t, b))); got < 10 {
+		t.Errorf("it has %d records of 10 that were acknowledged", got)
+	}
 	b.kill() // before its folder goes
 }
 

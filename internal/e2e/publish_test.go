@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/keytrail/keytrail/internal/needs"
+	"github.com/keytrail/keytrail/internal/sample"
+	"github.com/keytrail/keytrail/record"
 )
 
 func TestDocumentedRecords(t *testing.T) {
@@ -145,4 +147,49 @@ func TestSignals(t *testing.T) {
 		t.Errorf("an interrupted tail ended with %d\n%s", status, tail.err)
 	}
 	byID(t, lines(t, tail.out.String()))
+}
+
+// TestRequire: what the log can't promise is refused, and nothing is stored then.
+func TestRequire(t *testing.T) {
+	b := startBus(t, "--data", t.TempDir())
+	file := filepath.Join(t.TempDir(), "one.json")
+	text, err := record.AppendJSON(nil, sample.New(sample.Config{Seed: 1}).Next())
+	if err == nil {
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		level  string
+		status int
+		out    string
+		err    string
+	}{
+		{"replicated", 2, "published=0 duplicate=0 rejected=0\n", "durability REPLICATED was asked for; the log of this bus gives SYNCED"},
+		{"durable", 1, "", "--require durable: write stored, replicated or synced"},
+		{"SYNCED", 0, "published=1 duplicate=0 rejected=0\n", ""},
+		{"stored", 0, "published=0 duplicate=1 rejected=0\n", ""},
+	} {
+		r := must(t, tt.status, "bus", "publish", b.to, "--require", tt.level, file)
+		if r.out != tt.out || !strings.Contains(r.err, tt.err) {
+			t.Errorf("--require %s: %q and %q, want %q and %q", tt.level, r.out, r.err, tt.out, tt.err)
+		}
+	}
+}
+
+// TestUnsyncedBus: a bus says what it promises.
+func TestUnsyncedBus(t *testing.T) {
+	b := startBus(t, "--data", t.TempDir(), "--log-unsynced")
+	if !strings.Contains(b.out.String(), "an acknowledged record is STORED") {
+		t.Errorf("it says %q", b.out)
+	}
+	if r := must(t, 0, "bus", "log", "info", b.to); !strings.Contains(r.out, "STORED") {
+		t.Errorf("log info says %q", r.out)
+	}
+	for _, args := range [][]string{{"--data", t.TempDir(), "--nats-synced"}, {"--nats-url", "nats://127.0.0.1:1", "--log-unsynced"}} {
+		if r := must(t, 1, "bus", append([]string{"check"}, args...)...); !strings.Contains(r.err, args[len(args)-1]) {
+			t.Errorf("bus check %v says %q", args, r.err)
+		}
+	}
 }

@@ -34,6 +34,7 @@ type Disk struct {
 	root   *node
 	serial uint64        // of the last node
 	dead   bool          // power is lost
+	broken bool          // syncs fail
 	cut    chan struct{} // closed when it is
 	left   int           // changes until it is; negative: it stays
 }
@@ -99,6 +100,13 @@ func (d *Disk) cutLocked() {
 		d.dead = true
 		close(d.cut)
 	}
+}
+
+// BreakSyncs lets each sync fail and sync nothing, or work again.
+func (d *Disk) BreakSyncs(broken bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.broken = broken
 }
 
 // Lost is closed when the power is cut. All that a program asks of the disk fails from then on.

@@ -242,10 +242,14 @@ func (i *inode) Write(_ context.Context, _ fs.FileHandle, data []byte, off int64
 func (i *inode) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	unlock, errno := i.lock(true)
 	defer unlock()
-	if errno == 0 {
-		i.n.syncLocked()
+	switch {
+	case errno != 0:
+		return errno
+	case i.disk.broken:
+		return syscall.EIO
 	}
-	return errno
+	i.n.syncLocked()
+	return 0
 }
 
 func (i *inode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
