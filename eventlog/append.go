@@ -343,9 +343,12 @@ func (w *window) complete() {
 	}
 	if len(stored) > 0 {
 		err := l.commit()
+		if errors.Is(err, ErrSync) {
+			err = ErrSync // its details are for the operator
+		}
 		for _, m := range stored {
 			if err != nil { // the log has ended: nobody looks them up
-				w.suspect(m, ErrSync)
+				w.suspect(m, err)
 				continue
 			}
 			w.settle(m, now())

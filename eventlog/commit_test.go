@@ -344,3 +344,16 @@ func TestDelay(t *testing.T) {
 		submit(t, l, entry(t, fmt.Sprint("after", i), "Decrypt", keyARN(1)))
 	}
 }
+
+// TestNoSyncs: a file system that can't sync is good enough for an unsynced log only.
+func TestNoSyncs(t *testing.T) {
+	g := newGate()
+	g.failing(syncedFolder, syscall.EINVAL)
+	if _, err := openTestLog(t, Config{syncHook: g.hook}); !errors.Is(err, ErrSync) || !strings.Contains(err.Error(), "--log-unsynced") {
+		t.Errorf("opened with %v", err)
+	}
+	l := testLog(t, Config{Unsynced: true, syncHook: g.hook})
+	if got := statuses(submit(t, l, entry(t, "a", "Decrypt", keyARN(1)))); got != "stored" {
+		t.Error(got)
+	}
+}

@@ -66,6 +66,15 @@ func openDisk(cfg Config) (_ *disk, err error) {
 	if d.hook == nil {
 		d.hook = func(_ syncedThing, _ string, sync func() error) error { return sync() }
 	}
+	if hook := d.hook; cfg.Unsynced {
+		// Nothing is promised, also not on a file system that can't sync.
+		d.hook = func(what syncedThing, name string, sync func() error) error {
+			if err := hook(what, name, sync); err != nil {
+				d.logger.Warn("not synced", "name", name, "error", err)
+			}
+			return nil
+		}
+	}
 	var found bool
 	if d.marks, found, err = openMark(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
@@ -89,7 +98,15 @@ func openDisk(cfg Config) (_ *disk, err error) {
 	if err := d.marks.write(func(m *mark) { m.Running = true }); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	return d, errors.Join(d.syncMark(), d.syncFolder(d.dir))
+	if err := errors.Join(d.syncMark(), d.syncFolder(d.dir)); err != nil {
+		return nil, notSynced(err)
+	}
+	return d, nil
+}
+
+// notSynced is for a sync that fails before anything was stored.
+func notSynced(err error) error {
+	return fmt.Errorf("%w: %w: if its file system can't sync, choose another folder with --data, or do without with --log-unsynced", ErrSync, err)
 }
 
 // afterCrash is for a log that was not closed in order.

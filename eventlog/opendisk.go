@@ -43,11 +43,11 @@ func (l *Log) openDisk(ctx context.Context) error {
 		}
 	}
 	if err := l.disk.opened(info.last, info.MaxAge, l.cfg.Unsynced); err != nil {
-		return fmt.Errorf("%w: %w", ErrSync, err)
+		return notSynced(err)
 	}
 	// Also for a log that is new, or that an older version has made.
 	if err := l.keepMeta(); err != nil {
-		return fmt.Errorf("%w: %w", ErrSync, err)
+		return notSynced(err)
 	}
 	l.acked.Store(info.last)
 	l.synced.move(info.last)
