@@ -217,7 +217,7 @@ func eventFrom(in io.ReadSeeker, offset int64) (cursor string, end int64, err er
 // begin is where the comparison begins, before the front of the window.
 func (l *lane) begin(w *window) error {
 	l.state = active
-	l.result.Compared = true
+	l.result.Compared = l.fromStart
 	l.first = w.number()
 	l.synced = l.first - 1
 	l.before = l.from.After

@@ -19,6 +19,7 @@ func (l *lane) step(w *window, it *item) error {
 	matched := it.record && l.filter.Match(&w.view)
 	if it.record {
 		l.result.Considered++
+		l.result.Compared = true
 		l.considered++
 	}
 	if matched {

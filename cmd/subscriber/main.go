@@ -29,12 +29,13 @@ func main() {
 	os.Exit(p.Run(ctx))
 }
 
-// Exit statuses. The help texts list them. Those of explain are as grep has
-// them: statusNoMatch is no error, and statusUsage is every error.
+// Exit statuses. The help texts list them. Those of explain and check are as grep has
+// them: 1 is no error, and statusUsage is every error.
 const (
 	statusOK      = 0
 	statusError   = 1
 	statusNoMatch = 1
+	statusBroken  = 1
 	statusUsage   = 2
 	statusGaps    = 3
 )
@@ -54,6 +55,8 @@ type program struct {
 
 type commands struct {
 	Tail    tailCommand    `cmd:"" help:"Print audit records as they happen."`
+	Record  recordCommand  `cmd:"" help:"Record what a subscription delivers, to check it later."`
+	Check   checkCommand   `cmd:"" help:"Check recordings against the log, and against what a bus promises."`
 	Explain explainCommand `cmd:"" help:"Say how a filter is understood, and why it chooses what it does."`
 	Version versionCommand `cmd:"" help:"Print the version of this program."`
 }
@@ -145,6 +148,8 @@ func (p *program) end(err error) int {
 		return statusOK
 	case errors.Is(err, errNoMatch):
 		return statusNoMatch
+	case errors.Is(err, errBroken):
+		return statusBroken
 	case errors.As(err, &failed):
 		p.say("%s", failed.error)
 		return statusUsage
@@ -165,7 +170,7 @@ func (p *program) end(err error) int {
 
 // subcommand is the one that was meant, for a hint.
 func (p *program) subcommand() string {
-	if len(p.Args) > 0 && (p.Args[0] == "tail" || p.Args[0] == "explain") {
+	if len(p.Args) > 0 && slices.Contains([]string{"tail", "record", "check", "explain"}, p.Args[0]) {
 		return p.Args[0] + " "
 	}
 	return ""
