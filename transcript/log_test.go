@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/keytrail/keytrail/filter"
@@ -85,7 +84,7 @@ type tape struct {
 	events []Event
 }
 
-func mustFilter(t testing.TB, where string) (*keytrailv1.Filter, *filter.Filter) {
+func mustFilter(t failer, where string) (*keytrailv1.Filter, *filter.Filter) {
 	t.Helper()
 	f := &keytrailv1.Filter{Where: where}
 	compiled, err := filter.Compile(f)
@@ -103,7 +102,7 @@ type script struct {
 }
 
 // record is what a bus without faults delivers of items from to to.
-func (m *memoryLog) record(t testing.TB, where string, from, to int, s script) *tape {
+func (m *memoryLog) record(t failer, where string, from, to int, s script) *tape {
 	t.Helper()
 	f, compiled := mustFilter(t, where)
 	tp := &tape{header: Header{Version: Version, Began: time.Unix(0, 0), Filter: FilterJSON{f}, FilterText: compiled.String(), Start: Start{After: cursorAt(from)}}}
@@ -166,7 +165,7 @@ func (m *memoryLog) record(t testing.TB, where string, from, to int, s script) *
 	return tp
 }
 
-func (tp *tape) bytes(t testing.TB) []byte {
+func (tp *tape) bytes(t failer) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -190,7 +189,7 @@ func fileOf(name string, text []byte) File {
 }
 
 // check checks tapes and returns what is broken of each.
-func check(t testing.TB, log *memoryLog, tapes ...*tape) []*Result {
+func check(t failer, log *memoryLog, tapes ...*tape) []*Result {
 	t.Helper()
 	var files []File
 	for i, tp := range tapes {
@@ -227,4 +226,10 @@ func (r *Result) text() string {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
 	return b.String()
+}
+
+// failer is a test, also one of rapid's.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
 }
