@@ -70,6 +70,11 @@ func Check(ctx context.Context, log Log, files []File) ([]*Result, error) {
 			}
 		}
 	}
+	for _, l := range c.lanes {
+		if err := c.resume(ctx, l); err != nil {
+			return nil, fmt.Errorf("%s: %w", l.file.Name, err)
+		}
+	}
 	if err := c.agree(ctx); err != nil {
 		return nil, err
 	}
@@ -150,6 +155,9 @@ func (c *checker) read(ctx context.Context, from Start) error {
 		w.pass()
 		if err := w.fill(ctx); err != nil {
 			return err
+		}
+		for _, l := range active {
+			l.try(w, it)
 		}
 		if err := join(func(l *lane) bool { return l.from.After == it.Cursor }); err != nil {
 			return err

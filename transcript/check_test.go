@@ -1,6 +1,7 @@
 package transcript
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -175,5 +176,33 @@ func TestPlanted(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// skippingLog is a log whose bus begins one record late after some cursor.
+type skippingLog struct {
+	*memoryLog
+	cursor string
+}
+
+func (s *skippingLog) Read(ctx context.Context, from Start) (LogReader, error) {
+	r, err := s.memoryLog.Read(ctx, from)
+	if from.After == s.cursor {
+		r.(*memoryReader).next++
+	}
+	return r, err
+}
+
+// TestResume: cursors are tried, not only compared.
+func TestResume(t *testing.T) {
+	log := logOf(100)
+	tp := log.record(t, "", 0, 100, script{})
+	// The beginning of the stream is an event too, so this is the cursor of the eighth, which is tried.
+	results, err := Check(t.Context(), &skippingLog{log, cursorAt(7)}, []File{fileOf("tape", tp.bytes(t))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := results[0]; !slices.Equal(r.broken(), []Promise{Resumable}) {
+		t.Errorf("%s", r.text())
 	}
 }

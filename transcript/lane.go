@@ -69,6 +69,9 @@ type lane struct {
 	changed      bool // nothing was delivered since the filter changed
 	afterGap     bool // the log has a gap that was not told; the next events may lie in it
 	repeats      int  // records that are in the log twice
+
+	trials  []trial
+	trialAt int // how many events have to be popped before the next one is noted
 }
 
 // miss is a record of the log that was not delivered when it was its turn.
