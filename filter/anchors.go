@@ -24,8 +24,8 @@ type alternative struct {
 	anchors []anchor
 	tests   []*expr // that the anchors are from
 
-	// exact says that a record that has one of the anchors satisfies the
-	// condition that they are from.
+	// exact says that there is one anchor, and a record that has it satisfies
+	// the condition that it is from.
 	exact bool
 
 	// worth is how rare the most frequent of the anchors promises to be, in
@@ -91,9 +91,9 @@ func (e *expr) union(in *path) (one alternative, ok bool) {
 			one = of[0]
 			continue
 		}
+		one.exact = false
 		one.anchors = append(one.anchors, of[0].anchors...)
 		one.tests = append(one.tests, of[0].tests...)
-		one.exact = one.exact && of[0].exact
 		one.worth = min(one.worth, of[0].worth)
 	}
 	return one, len(e.kids) > 0
@@ -110,7 +110,7 @@ func (e *expr) anchors(in *path) (one alternative, ok bool) {
 		}
 	}
 	rarity := from.rarity()
-	if rarity == 0 || len(t.values) == 0 || t.of.nocase || from.name == fieldKey && from.accountOf {
+	if rarity == 0 || len(t.values) == 0 || t.of.nocase {
 		return one, false
 	}
 	one = alternative{
@@ -133,7 +133,7 @@ func (e *expr) anchors(in *path) (one alternative, ok bool) {
 		default:
 			return alternative{}, false
 		}
-		if from.name == fieldKey && !strings.Contains(v, ":") {
+		if from.name == fieldKey && !from.accountOf && !strings.Contains(v, ":") {
 			a.from = &source{name: fieldKey, ids: true}
 		}
 		if a.prefix {
@@ -145,7 +145,6 @@ func (e *expr) anchors(in *path) (one alternative, ok bool) {
 		}
 		if _, number := parseNumber(v); number && !a.prefix {
 			if c := canonical(v); c != v {
-				one.exact = false // of records that have c as a string
 				one.anchors = append(one.anchors, anchor{from: a.from, value: c, number: true})
 			} else {
 				a.number = true
@@ -153,6 +152,7 @@ func (e *expr) anchors(in *path) (one alternative, ok bool) {
 		}
 		one.anchors = append(one.anchors, a)
 	}
+	one.exact = one.exact && len(one.anchors) == 1
 	return one, true
 }
 
@@ -205,6 +205,9 @@ func (s *source) isResourceARN() bool {
 // expected among all, as the power of two that they are one in. 0 is for
 // what is not worth it.
 func (s *source) rarity() int {
+	if s.accountOf {
+		return 3
+	}
 	switch s.name {
 	case fieldKey:
 		return 10
@@ -215,9 +218,6 @@ func (s *source) rarity() int {
 	case pathOnly:
 	default:
 		return 0
-	}
-	if s.accountOf {
-		return 3
 	}
 	b := make([]byte, 0, 64)
 	for i, p := range s.path.steps {

@@ -66,6 +66,8 @@ func (x *Index[T]) Add(id T, f *Filter) {
 	if x.owners == nil {
 		x.owners = make(map[T]seat[T])
 		x.groups = make(map[uint64]*group[T])
+	}
+	if x.places == nil {
 		x.places = make(map[string]*tally)
 	}
 	g, number := x.equal(print)
@@ -99,7 +101,7 @@ func (x *Index[T]) Remove(id T) {
 	x.leave(next, old)
 	if delete(x.owners, id); len(x.owners) == 0 {
 		// Maps keep the room that they once needed.
-		x.owners, x.groups, x.places = nil, nil, nil
+		x.owners, x.groups = nil, nil
 	}
 	x.publish(next)
 }
@@ -201,7 +203,7 @@ func (x *Index[T]) found(s *state[T], g *group[T], root *expr, id T) {
 	p := newPlan(root)
 	best, chosen := x.choose(s, p)
 	answered := -1
-	if len(best) == 1 && chosen.exact && int(best[0].length) == len(chosen.anchors[0].value) {
+	if chosen.exact && int(best[0].length) == len(chosen.anchors[0].value) {
 		answered = chosen.part
 	}
 	x.groups[g.number] = g

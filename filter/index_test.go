@@ -3,7 +3,6 @@ package filter
 import (
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -113,6 +112,7 @@ var indexFields = []struct {
 }{
 	{"event", []string{"Decrypt", "Encrypt", "DisableKey", "Generate*", "Decrypt*", "NewOperation", "*", "7"}},
 	{"event", []string{"Decrypt", "Encrypt", "GenerateDataKey"}},
+	{"number(event)", []string{"7"}},
 	{"string(event)", []string{"Decrypt", "Encrypt"}},
 	{"nocase(event)", []string{"decrypt", "ENCRYPT"}},
 	{"key", []string{keyA, keyB, aliasA, "arn:aws:kms:us-west-2:*", "alias/payroll", "5a1b7c1e-4c1f-4d7e-9a51-000000000001", "5a1b*", "odd"}},
@@ -121,6 +121,8 @@ var indexFields = []struct {
 	{"principal", []string{indexCaller, "arn:aws:iam::*", "eks.amazonaws.com"}},
 	{"accountOf(userIdentity.arn)", []string{"555555555555", "5*"}},
 	{"sourceIP", []string{"192.0.2.7", "192.0.*"}},
+	{"accountOf(key)", []string{"210987654321", "2*"}},
+	{"accountOf(principal)", []string{"555555555555"}},
 	{"account", []string{"210987654321", "2.10987654321e11", "*"}},
 	{"number(account)", []string{"210987654321"}},
 	{"errorCode", []string{"AccessDenied", "Acc*"}},
@@ -147,6 +149,7 @@ func drawText(t *rapid.T, depth int) string {
 			"true", "exists event", "event is null", "outcome = denied", "exists requestParameters.context.a",
 			"resources[] (ARN = " + keyA + ")", "resources[] (ARN = " + keyA + " and type = x)",
 			`cel("eventName == 'Decrypt' && errorCode != eventName")`, `cel("recipientAccountId == '210987654321' || eventName in ['Encrypt', 'Sign']")`,
+			"requestParameters.list[] (k[] (n = 7))", "requestParameters.list[] (k[] ([] = x))",
 			"requestParameters.list[] (n = 7)", "requestParameters.list[] (n = 7 and m = x)", "requestParameters.list[] ([] = x)",
 		}).Draw(t, "special")
 	}
@@ -195,7 +198,7 @@ func drawRecord(t *rapid.T) *keytrailv1.Record {
 		text += `,"requestParameters":{"z":0` +
 			member("n", values...) +
 			member("context", `{"a":`+one("a", values...)+`}`) +
-			member("list", `[{"n":`+one("first", values...)+`,"m":"x"},{"n":`+one("second", values...)+`}]`, `["x","7"]`, values[0]) +
+			member("list", `[{"n":`+one("first", values...)+`,"m":"x","k":[{"n":7},"x"]},{"n":`+one("second", values...)+`}]`, `["x","7"]`, values[0]) +
 			member("document", `"{\"a\":7}"`, `"{\"a\":[\"x\"]}"`, `{"a":"x"}`, `"{"`) + `}`
 	}
 	r, err := record.FromJSON([]byte(text + "}"))
@@ -353,151 +356,6 @@ func TestIndexHitMayChange(t *testing.T) {
 	}
 }
 
-// indexKinds are the ways in which many filters can differ.
-var indexKinds = []struct {
-	name   string
-	filter func(i int) string
-}{
-	{"a key each", func(i int) string { return "key = " + numberedKey(i) }},
-	{"a key each, and events", func(i int) string { return "key = " + numberedKey(i) + " and event in (Decrypt, Sign)" }},
-	{"a beginning each", func(i int) string { return "key ~ " + numberedKey(i)[:50] + "*" }},
-	{"three keys each", func(i int) string {
-		return "key in (" + numberedKey(i) + ", " + numberedKey(i+1) + ", " + numberedKey(i+2) + ")"
-	}},
-	{"an event name each", func(i int) string { return fmt.Sprintf("event = Event%d", i) }},
-	{"a wildcard each", func(i int) string { return fmt.Sprintf("key ~ */%d-*", i) }},
-	{"the same", func(int) string { return "event = Event0" }},
-	{"the same three keys", func(int) string {
-		return "key in (" + numberedKey(0) + ", " + numberedKey(1) + ", " + numberedKey(2) + ")"
-	}},
-	{"the same key", func(i int) string { return fmt.Sprintf("key = %s and event = Event%d", numberedKey(0), i) }},
-	{"a member each", func(i int) string { return fmt.Sprintf("requestParameters.m%d = x", i) }},
-	{"a value each", func(i int) string { return fmt.Sprintf("requestParameters.m = x%d", i) }},
-}
-
-func numberedKey(i int) string {
-	return fmt.Sprintf("arn:aws:kms:us-west-2:210987654321:key/%08x-4c1f-4d7e-9a51-000000000000", i)
-}
-
-// TestAddIsNotQuadratic counts bytes, since time depends on what else runs: to
-// copy the whole index for each change would take a hundred times as many.
-func TestAddIsNotQuadratic(t *testing.T) {
-	const n = 10_000
-	for _, tt := range indexKinds {
-		filters := make([]*Filter, n)
-		for i := range filters {
-			filters[i] = compileText(t, tt.filter(i))
-		}
-		var x Index[int]
-		measure := func(what string, change func(i int)) {
-			before := allocated()
-			for i := range n {
-				change(i)
-			}
-			if each := (allocated() - before) / n; each > 16<<10 {
-				t.Errorf("%s: each %s allocates %d bytes", tt.name, what, each)
-			}
-		}
-		measure("Add", func(i int) { x.Add(i, filters[i]) })
-		measure("Remove", func(i int) { x.Remove(i) })
-		checkEmpty(t, &x)
-	}
-}
-
-func allocated() uint64 {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.TotalAlloc
-}
-
-// TestManyAnchors proves that a record with thousands of values takes no more steps
-// than it has values and the index has filters, however often they meet.
-func TestManyAnchors(t *testing.T) {
-	const n = 300
-	var values, elements []string
-	for i := range n {
-		values = append(values, fmt.Sprintf("v%d", i))
-	}
-	for i := range 10 * n {
-		elements = append(elements, fmt.Sprintf(`"v%d"`, i%(n+5)))
-	}
-	in := strings.Join(values[:n-10], ", ")
-	var x Index[int]
-	for i := range n {
-		x.Add(i, compileText(t, fmt.Sprintf("requestParameters.list in (%s, w%d)", in, i)))
-	}
-	v := textView(t, `{"requestParameters":{"list":[`+strings.Join(elements, ",")+`]}}`)
-	hits := make(map[int]int)
-	s := x.state.Load()
-	m := matching[int]{state: s, view: v, hit: func(id int) { hits[id]++ }, operations: operationsIn(v), pool: &x.pool}
-	m.all()
-	for i := range n {
-		if hits[i] != 1 {
-			t.Fatalf("%d hits of %d", hits[i], i)
-		}
-	}
-	if m.steps > 4*n {
-		t.Errorf("%d steps for %d filters", m.steps, n)
-	}
-}
-
-func TestMissAllocatesNothing(t *testing.T) {
-	// More anchors than a Match has room for without more memory, all of them
-	// of filters that do not match.
-	var crowd []string
-	for i := range 40 {
-		crowd = append(crowd, fmt.Sprintf(`{"ARN":%q}`, numberedKey(i)))
-	}
-	for _, text := range []string{
-		`{"eventName":"Decrypt","resources":[{"ARN":"` + keyA + `"},{"ARN":"` + keyB + `"}],"requestParameters":{"m":["y",1.5,{"z":[]}],"m3":"y"}}`,
-		`{"eventName":"Encrypt","resources":[` + strings.Join(crowd, ",") + `]}`,
-	} {
-		for _, tt := range indexKinds {
-			var x Index[int]
-			for i := range 100 {
-				x.Add(i, compileText(t, "userAgent = x and "+tt.filter(i)))
-			}
-			v := textView(t, text)
-			x.Match(v, func(int) { t.Errorf("%s: a hit", tt.name) })
-			if n := testing.AllocsPerRun(100, func() { x.Match(v, func(int) {}) }); n != 0 && !raceDetector {
-				t.Errorf("%s: %v allocations", tt.name, n)
-			}
-		}
-	}
-}
-
-// TestRemovedFiltersLeaveNothing weighs an index after its filters are gone.
-func TestRemovedFiltersLeaveNothing(t *testing.T) {
-	const n = 20_000
-	var x Index[int]
-	x.Add(-1, compileText(t, "event = Sign"))
-	before := held()
-	for i := range n {
-		x.Add(i, compileText(t, indexKinds[i%len(indexKinds)].filter(i)))
-	}
-	full := held() - before
-	for i := range n {
-		x.Remove(i)
-	}
-	// The map of owners keeps its room while there is one.
-	if left := held() - before; left > full/4 {
-		t.Errorf("%d filters held %d bytes; removed, they still hold %d", n, full, left)
-	}
-	x.Remove(-1)
-	if left := held() - before; left > full/50 {
-		t.Errorf("%d filters held %d bytes; removed, they still hold %d", n, full, left)
-	}
-	runtime.KeepAlive(&x)
-}
-
-func held() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
 // FuzzIndexBytes holds the index to the list on any bytes that a View takes.
 func FuzzIndexBytes(f *testing.F) {
 	var x Index[int]
@@ -531,27 +389,4 @@ func FuzzIndexBytes(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestPlacesAreNotTaken: filters of odd fields, however many, do not keep those of
-// the usual ones from being found by them.
-func TestPlacesAreNotTaken(t *testing.T) {
-	var x Index[int]
-	for i := range 2 * maxPlaces {
-		x.Add(i, compileText(t, fmt.Sprintf("requestParameters.odd%d = x", i)))
-	}
-	odd := x.state.Load().rest.n
-	if odd != maxPlaces {
-		t.Fatalf("%d of %d odd filters are found by nothing, want %d", odd, 2*maxPlaces, maxPlaces)
-	}
-	for i, text := range []string{
-		"key = " + keyA, "key = " + record.KeyID(keyA), "resources[].ARN = " + keyA, "principal = x", "sourceIP = 10.1.2.3",
-		"userIdentity.accessKeyId = x", "accountOf(userIdentity.arn) = 210987654321", "requestID = x",
-	} {
-		x.Add(1000+i, compileText(t, text))
-		if n := x.state.Load().rest.n; n != odd {
-			t.Errorf("%s is found by nothing", text)
-			odd = n
-		}
-	}
 }

@@ -52,7 +52,7 @@ func operationsIn(v *record.View) operations {
 	if text && name == v.EventName() {
 		return operationAt(v.Operation())
 	}
-	if !text && v.EventName() == "" && v.Value(eventNameField).Kind() == record.Missing {
+	if !text && v.Value(eventNameField).Kind() == record.Missing {
 		return noOperation
 	}
 	set := oddRecord
@@ -128,16 +128,9 @@ func (m *matching[T]) leaf(p *place, x record.Value) {
 		for e := range x.Elements {
 			m.leaf(p, e)
 		}
-	case record.String:
+	case record.String, record.Boolean:
 		m.value(p, x.Text())
-	case record.Boolean:
-		if !p.source.accountOf {
-			m.value(p, x.Text())
-		}
 	case record.Number:
-		if p.source.accountOf {
-			return
-		}
 		text := x.Text()
 		m.value(p, text)
 		if p.numbers {

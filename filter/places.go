@@ -95,7 +95,6 @@ func (x *Index[T]) acquire(anchors []anchor, ops operations) (out []placed, ok b
 		}
 		at := placed{tally: t, length: int32(len(a.value)), prefix: a.prefix, number: a.number}
 		if at.length = t.fitting(at); at.length < 0 {
-			x.drop(t)
 			x.release(out)
 			return nil, false
 		}

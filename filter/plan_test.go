@@ -33,3 +33,40 @@ func TestIndexed(t *testing.T) {
 		}
 	}
 }
+
+// TestDifferentFilters: filters that differ in one thing are not taken for equal,
+// nor are places for one.
+func TestDifferentFilters(t *testing.T) {
+	filters := make(map[fingerprint]string)
+	for _, text := range []string{
+		"true", "false", "event = Sign", "event ^= Sign", "event $= Sign", "nocase(event) = Sign", "string(event) = Sign", "number(event) = 1", "event = 1",
+		"not event = Sign", "event in (Sign, Verify)", "event = SignVerify", "exists event", "event is null", "account = Sign",
+		"userIdentity.arn = x", "accountOf(userIdentity.arn) = x", `["userIdentity.arn"] = x`, "principal = x", "key = x",
+		"json(requestParameters).a = x", "requestParameters[].a = x", "requestParameters.a = x", "requestParameters.a[] = x",
+		"event = a and (account = b or region = c)", "event = a and account = b and region = c", "event = a or account = b or region = c",
+		"event = a and (account = b or region = c) and eventSource = d", "event = a and (account = b or region = c or eventSource = d)",
+		"resources[] (ARN = x and type = y)", "resources[] (ARN = x) and resources[] (type = y)", "resources[] (ARN = x or type = y)",
+		`cel("eventName == 'Sign'")`, `cel("eventName == 'sign'")`,
+	} {
+		f := compileText(t, text)
+		print := f.root.fingerprint()
+		if other := filters[print]; other != "" {
+			t.Errorf("%s is taken for %s", text, other)
+		}
+		filters[print] = text
+		if again := compileText(t, f.root.text()); again.root.fingerprint() != print {
+			t.Errorf("%s is not taken for itself", text)
+		}
+	}
+	places := make(map[string]string)
+	for _, text := range []string{
+		"userIdentity.arn = x", "accountOf(userIdentity.arn) = x", `["userIdentity"]["arn[]"] = x`, "userIdentity.arn[] = x", "json(userIdentity.arn) = x",
+		"key = x", `key = "arn:x"`, "principal = x", "accountOf(principal) = x", `["a"]["b"] = x`, `["a1:b"] = x`, `["a"][] = x`,
+	} {
+		key := newPlan(compileText(t, text).root).alternatives[0].anchors[0].from.key()
+		if other := places[key]; other != "" {
+			t.Errorf("the place of %s is taken for that of %s", text, other)
+		}
+		places[key] = text
+	}
+}
