@@ -70,6 +70,9 @@ func TestAnyFault(t *testing.T) {
 			tp.events[i].Cursor = "kt1-none"
 		case "count":
 			k := rapid.SampledFrom(checkpoints).Draw(t, "checkpoint")
+			if from == 0 && k < records[0] {
+				t.Skip() // what was considered before the log begins may have expired
+			}
 			tp.events[k].Considered++
 		}
 		if r := check(t, log, tp)[0]; r.Clean() {
