@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func (b *trying) start(t *testing.T) (addr string) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		if err := srv.Serve(lis); err != nil {
+		if err := srv.Serve(lis); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Errorf("serve: %v", err)
 		}
 	}()
